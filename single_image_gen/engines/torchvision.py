@@ -1,0 +1,124 @@
+"""The reference: stock torchvision operations on PIL images. What it renders is right."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F  # noqa: N812 - the field's name for it
+
+from single_image_gen.params import Box, inverse_matrix
+
+if TYPE_CHECKING:
+    from single_image_gen.params import Jitter, Params
+    from single_image_gen.recipe import Recipe
+    from single_image_gen.source import Pixels, Source
+
+# torchvision declares no types: what it returns for a PIL image is one
+PilImage = Any
+
+MODES = {
+    "bicubic": InterpolationMode.BICUBIC,
+    "bilinear": InterpolationMode.BILINEAR,
+    "lanczos": InterpolationMode.LANCZOS,
+}
+ADJUST = {
+    "brightness": F.adjust_brightness,
+    "contrast": F.adjust_contrast,
+    "saturation": F.adjust_saturation,
+    "hue": F.adjust_hue,
+}
+
+
+def render(source: Source, params: Params, recipe: Recipe) -> Pixels:
+    """One image: (img_size, img_size, 3) uint8 RGB."""
+    image = GEOMETRY[recipe.recipe](source, params, recipe)
+    if params.hflip:
+        image = F.horizontal_flip(image)
+    if params.vflip:
+        image = F.vertical_flip(image)
+    if params.jitter is not None:
+        image = _jitter(image, params.jitter)
+    return np.array(image)
+
+
+def _script_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:
+    """Crop, resize to the canvas, turn and shear it with black outside, cut out its centre."""
+    image = _crop(source, params.crop)
+    image = F.resize(image, [recipe.canvas] * 2, MODES[params.interpolation], antialias=True)
+    image = F.affine(
+        image,
+        angle=params.angle,
+        translate=[0, 0],
+        scale=1.0,
+        shear=[params.shear, 0.0],
+        interpolation=InterpolationMode.BILINEAR,
+        fill=[0, 0, 0],
+    )
+    return F.center_crop(image, [recipe.img_size] * 2)
+
+
+def _paper_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:
+    """Turn the source about the region's centre, crop, resize.
+
+    Only the part of the source is turned that the crop takes something from: turning all of it
+    gives the same pixels, more slowly.
+    """
+    part = _needed(params)
+    image = F.affine(
+        _crop(source, part),
+        angle=params.angle,
+        translate=[0, 0],
+        scale=1.0,
+        shear=[params.shear, 0.0],
+        interpolation=InterpolationMode.BILINEAR,
+        fill=[0, 0, 0],
+        center=[
+            params.region.left + params.region.width / 2 - part.left,
+            params.region.top + params.region.height / 2 - part.top,
+        ],
+    )
+    left, top, width, height = params.crop
+    image = F.crop(image, top - part.top, left - part.left, height, width)
+    return F.resize(image, [recipe.img_size] * 2, MODES[params.interpolation], antialias=True)
+
+
+GEOMETRY = {"script": _script_geometry, "paper": _paper_geometry}
+
+
+def _crop(source: Source, box: Box) -> PilImage:
+    """The box of the source as a PIL image, black where it reaches beyond."""
+    left, top, width, height = box
+    inside = source.pixels[max(top, 0) : top + height, max(left, 0) : left + width]
+    image = Image.fromarray(np.ascontiguousarray(inside))
+    if image.size == (width, height):
+        return image
+    return F.crop(image, min(top, 0), min(left, 0), height, width)
+
+
+def _needed(params: Params) -> Box:
+    """A box that holds the crop and, two pixels wider, all of the source that shows in it."""
+    a, b, c, d = inverse_matrix(params.angle, params.shear)
+    centre_x = params.region.left + params.region.width / 2
+    centre_y = params.region.top + params.region.height / 2
+    left, top, width, height = params.crop
+    corners = [(x, y) for x in (left, left + width) for y in (top, top + height)]
+    back = [
+        (
+            centre_x + a * (x - centre_x) + b * (y - centre_y),
+            centre_y + c * (x - centre_x) + d * (y - centre_y),
+        )
+        for x, y in corners
+    ]
+    xs, ys = zip(*corners, *back, strict=True)
+    first_x, first_y = math.floor(min(xs)) - 2, math.floor(min(ys)) - 2
+    return Box(first_x, first_y, math.ceil(max(xs)) + 2 - first_x, math.ceil(max(ys)) + 2 - first_y)
+
+
+def _jitter(image: PilImage, jitter: Jitter) -> PilImage:
+    for operation in jitter.order:
+        image = ADJUST[operation](image, getattr(jitter, operation))
+    return image

@@ -1,0 +1,54 @@
+"""The contact sheet: the first images of a dataset at a glance."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from single_image_gen.source import Pixels
+
+COUNT = 64
+COLUMNS = 8
+GAP = 4
+SMALLEST, LARGEST = 64, 256  # pixels of a tile
+
+
+def contact_sheet(images: Sequence[Pixels]) -> bytes:
+    """A PNG of the images in rows of eight, on white, with even gaps and margins.
+
+    Small images are enlarged by a whole factor, so that their pixels stay visible; large ones are
+    reduced.
+
+    Args:
+        images: (side, side, 3) uint8 arrays, all of one side.
+    """
+    side = _tile_side(images[0].shape[0])
+    columns = min(COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    pitch = side + GAP
+    sheet = Image.new("RGB", (columns * pitch + GAP, rows * pitch + GAP), "white")
+    for k, pixels in enumerate(images):
+        tile = _tile(pixels, side)
+        sheet.paste(tile, (GAP + k % columns * pitch, GAP + k // columns * pitch))
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    return file.getvalue()
+
+
+def _tile_side(side: int) -> int:
+    if side < SMALLEST:
+        return side * -(-SMALLEST // side)
+    return min(side, LARGEST)
+
+
+def _tile(pixels: Pixels, side: int) -> Image.Image:
+    tile = Image.fromarray(np.ascontiguousarray(pixels))
+    enlarged = tile.width < side
+    how = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
+    return tile if tile.width == side else tile.resize((side, side), how)

@@ -1,0 +1,64 @@
+"""How far it is, on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Counts finished images; a context manager.
+
+    Args:
+        total: images in all.
+        done: images that are there already.
+        quiet: show nothing.
+    """
+
+    def __init__(self, total: int, done: int, *, quiet: bool = False) -> None:
+        self._total = total
+        self._done = self._before = done
+        self._began = self._shown = time.monotonic()
+        self._lines = not quiet and not sys.stderr.isatty()
+        self._bar = None
+        if not quiet and not self._lines:
+            from tqdm import tqdm  # noqa: PLC0415 - not needed elsewhere
+
+            self._bar = tqdm(total=total, initial=done, unit=" images", file=sys.stderr)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def add(self, images: int) -> None:
+        """So many more are finished."""
+        self._done += images
+        if self._bar is not None:
+            self._bar.update(images)
+        now = time.monotonic()
+        if self._lines and now - self._shown >= SECONDS_BETWEEN_LINES:
+            self._shown = now
+            rate = (self._done - self._before) / (now - self._began)
+            left = _duration((self._total - self._done) / rate)
+            line = f"{self._done:,}/{self._total:,} images, {rate:,.0f} images/s, {left} left"
+            print(line, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,150 @@
+"""What decides the pixels of a dataset, apart from its sources and its seed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+MAX_IMG_SIZE = 16384
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The augmentations, named and measured as on the command line.
+
+    A recipe is right from birth: it checks itself and raises `ValueError` with the rule it breaks.
+    Make a variant with `dataclasses.replace(SCRIPT, img_size=32)`.
+
+    Attributes:
+        recipe: the order of the geometry. "script" crops, then rotates and shears the crop, with
+            black outside (the released script). "paper" rotates the source, then crops inside the
+            largest upright rectangle that shows no border (section 3.1 of the paper).
+        img_size: side of the square output, pixels, 1 to 16384.
+        deg: the rotation is uniform in (-deg, deg) degrees, 0 to 180.
+        shear: the shear along x is uniform in (-shear, shear) degrees, 0 to below 90.
+        cropfirst: first take a random square, so that the centre of the source is not favoured.
+        initcrop: side of that square, as a part of the source's shorter side, in (0, 1].
+        scale: (A, B), inverse areas: the crop's area is uniform in (1/A, 1/B); A >= B >= 1.
+        ratio: (lo, hi), the crop's width over its height, log-uniform.
+        hflip: flip left-right with probability 0.5.
+        vflip: flip top-bottom with probability 0.5.
+        jitter: probability of the colour jitter, 0 to 1.
+        brightness: the factor is uniform in (max(0, 1 - brightness), 1 + brightness).
+        contrast: as brightness.
+        saturation: as brightness.
+        hue: the shift is uniform in (-hue, hue) turns of the colour circle, 0 to 0.5.
+        randinterp: draw Lanczos, bilinear or bicubic for each crop's resize.
+        include_sources: the first N images are the N sources themselves, shorter side resized to
+            img_size, centre crop.
+    """
+
+    recipe: Literal["script", "paper"] = "script"
+    img_size: int = 256
+    deg: float = 30.0
+    shear: float = 30.0
+    cropfirst: bool = True
+    initcrop: float = 0.5
+    scale: tuple[float, float] = (500.0, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    hflip: bool = False
+    vflip: bool = False
+    jitter: float = 0.5
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1
+    randinterp: bool = False
+    include_sources: bool = False
+
+    def __post_init__(self) -> None:
+        """Give every field its type, then check it."""
+        for field in fields(self):
+            object.__setattr__(self, field.name, _typed(field.name, getattr(self, field.name)))
+        _require(
+            self.recipe in ("script", "paper"),
+            f"recipe must be 'script' or 'paper', got {self.recipe!r}",
+        )
+        _require(
+            1 <= self.img_size <= MAX_IMG_SIZE,
+            f"img_size must be 1 to {MAX_IMG_SIZE} pixels, got {self.img_size}",
+        )
+        _require_within("deg", self.deg, 0, 180)
+        _require(0 <= self.shear < 90, f"shear must be 0 to below 90, got {self.shear:g}")
+        _require(0 < self.initcrop <= 1, f"initcrop must be in (0, 1], got {self.initcrop:g}")
+        most, least = self.scale
+        _require(
+            math.inf > most >= least >= 1,
+            f"scale must satisfy A >= B >= 1, both finite, got {most:g} {least:g}",
+        )
+        low, high = self.ratio
+        _require(
+            0 < low <= high < math.inf,
+            f"ratio must satisfy 0 < LO <= HI, both finite, got {low:g} {high:g}",
+        )
+        _require_within("jitter", self.jitter, 0, 1)
+        for name in ("brightness", "contrast", "saturation"):
+            _require_within(name, getattr(self, name), 0, 1000)
+        _require_within("hue", self.hue, 0, 0.5)
+
+    @property
+    def canvas(self) -> int:
+        """Side in pixels of the square that the script recipe rotates: int(sqrt(2) img_size).
+
+        A square of side S, turned by 45 degrees, is sqrt(2) S wide.
+        """
+        return int(math.sqrt(2) * self.img_size)
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as JSON values; `Recipe(**value)` makes the same recipe again."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+def _typed(name: str, value: Any) -> Any:
+    """The value as the type of its field's default; ValueError where it is not one."""
+    kind = type(getattr(Recipe, name))
+    if kind is tuple:
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            raise ValueError(f"{name} must be two numbers, got {value!r}")
+        return tuple(_number(name, v, float) for v in value)
+    if kind in (int, float):
+        return _number(name, value, kind)
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}")
+    return value
+
+
+def _number(name: str, value: Any, kind: type[int | float]) -> float:
+    try:
+        number = kind(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    # int(2.5) is 2 and float(True) is 1.0: neither is what the caller meant
+    if number is None or isinstance(value, (bool, str)) or number != value:
+        what = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{name} must be {what}, got {value!r}")
+    return number
+
+
+def _require_within(name: str, value: float, low: float, high: float) -> None:
+    _require(low <= value <= high, f"{name} must be {low:g} to {high:g}, got {value:g}")
+
+
+def _require(holds: bool, message: str) -> None:  # noqa: FBT001 - an assertion's condition
+    if not holds:
+        raise ValueError(message)
+
+
+# At the end, since they check themselves with the functions above.
+SCRIPT = Recipe()
+PAPER = Recipe(
+    recipe="paper",
+    deg=35.0,
+    shear=0.0,
+    cropfirst=False,
+    scale=(1000.0, 1.0),
+    ratio=(1 / 4, 4.0),
+    hflip=True,
+    jitter=1.0,
+)
+RECIPES = {recipe.recipe: recipe for recipe in (SCRIPT, PAPER)}

@@ -1,0 +1,114 @@
+"""Index to encoded image: `jpeg(render(source, params(recipe, seed, index)))`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from single_image_gen.params import params_of, uniforms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from single_image_gen.engines import Render
+    from single_image_gen.params import Params
+    from single_image_gen.source import Pixels, Source
+    from single_image_gen.spec import Spec
+
+
+class Sources(Protocol):
+    """Decoded sources by number: `LazySources`, `SharedSources` or a list of `Source`."""
+
+    def __getitem__(self, k: int, /) -> Source:
+        """The k-th source."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One encoded image.
+
+    Attributes:
+        index: its place in the dataset.
+        params: what was drawn for it; None if it is the source itself.
+        jpeg: the file's bytes.
+    """
+
+    index: int
+    params: Params | None
+    jpeg: bytes
+
+
+def make_samples(
+    spec: Spec, sources: Sources, render: Render, first: int, stop: int
+) -> Iterator[Sample]:
+    """The samples of indices [first, stop), in order."""
+    for index, params in draw_range(spec, first, stop):
+        pixels = render_pixels(spec, sources, render, index, params)
+        yield Sample(index, params, encode_jpeg(pixels, spec.quality))
+
+
+def make_sample(spec: Spec, sources: Sources, render: Render, index: int) -> Sample:
+    """The sample of one index."""
+    return next(make_samples(spec, sources, render, index, index + 1))
+
+
+def draw_range(spec: Spec, first: int, stop: int) -> Iterator[tuple[int, Params | None]]:
+    """(index, parameters) for the indices [first, stop); None for a source itself."""
+    for index, u in enumerate(uniforms(spec.seed, first, stop), first):
+        size = spec.sources[spec.source_index(index)].size
+        yield index, None if spec.is_source(index) else params_of(spec.recipe, size, u)
+
+
+def render_pixels(
+    spec: Spec, sources: Sources, render: Render, index: int, params: Params | None
+) -> Pixels:
+    """(img_size, img_size, 3) uint8 RGB: what image `index` encodes."""
+    source = sources[spec.source_index(index)]
+    if params is None:
+        return centre(source, spec.recipe.img_size)
+    return render(source, params, spec.recipe)
+
+
+def centre(source: Source, side: int) -> Pixels:
+    """The source itself, (side, side, 3): shorter side resized to `side`, centre crop.
+
+    As torchvision's Resize(side, BICUBIC) and CenterCrop(side) on a PIL image.
+    """
+    width, height = source.size
+    short = min(width, height)
+    new_width, new_height = side * width // short, side * height // short
+    left, top = round((new_width - side) / 2), round((new_height - side) / 2)
+    x, y = width / new_width, height / new_height
+    # `box` computes the centre alone: a panorama's whole width would be a large image
+    image = Image.fromarray(source.pixels).resize(
+        (side, side),
+        Image.Resampling.BICUBIC,
+        box=(left * x, top * y, (left + side) * x, (top + side) * y),
+    )
+    return np.array(image)
+
+
+def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
+    """Baseline JPEG, 4:2:0.
+
+    The bytes are those of Pillow's `save(..., "JPEG", quality=quality)`, if both are built with
+    the same libjpeg-turbo; OpenCV has less to do around it.
+
+    Args:
+        pixels: (height, width, 3) uint8 RGB.
+        quality: 1 to 100.
+    """
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    ]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise RuntimeError(f"OpenCV could not encode an image of shape {pixels.shape}")
+    return data.tobytes()

@@ -1,0 +1,72 @@
+"""What several test modules share: a test photograph, its files, and the program in a process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REAL_PHOTO = Path(__file__).parents[2] / "shared/images/ameyoko.jpg"
+
+
+def photo_pixels(width: int = 640, height: int = 480, seed: int = 0) -> np.ndarray:
+    """(height, width, 3) uint8: a crowded picture with edges, gradients and colours of all scales."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    pixels = np.stack([x / width, y / height, 1 - x / width], -1) * 120 + 40
+    for _ in range(120):
+        cx, cy = rng.uniform(0, width), rng.uniform(0, height)
+        rx, ry = rng.uniform(3, width / 6, 2)
+        inside = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
+        wave = np.sin(x * rng.uniform(0.05, 0.6) + y * rng.uniform(-0.6, 0.6))
+        pixels[inside] = (rng.uniform(0, 255, 3) + 40 * wave[..., None])[inside]
+    return np.clip(pixels + rng.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PNG of 640 x 480 pixels."""
+    path = tmp_path_factory.mktemp("source") / "photo.png"
+    Image.fromarray(photo_pixels()).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_photo() -> Path:
+    """Image A of the paper, where it is at hand."""
+    if not REAL_PHOTO.exists():
+        pytest.skip(f"{REAL_PHOTO} is not there")
+    return REAL_PHOTO
+
+
+def program(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own; for what only a process shows (exit codes, signals)."""
+    return subprocess.run(
+        [sys.executable, "-m", "single_image_gen", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        **options,
+    )
+
+
+def images_below(target: Path) -> list[Path]:
+    """The JPEGs of a folder dataset, sorted."""
+    return sorted((target / "train").rglob("*.jpg"))
+
+
+def tree_hash(target: Path) -> str:
+    """A digest of the names and bytes of all images (or tars) of a dataset."""
+    digest = hashlib.sha256()
+    files = images_below(target) or sorted(target.glob("*.tar"))
+    for path in files:
+        digest.update(os.fsencode(path.relative_to(target)) + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
