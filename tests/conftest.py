@@ -22,7 +22,7 @@ def photo_pixels(width: int = 640, height: int = 480, seed: int = 0) -> np.ndarr
     pixels = np.stack([x / width, y / height, 1 - x / width], -1) * 120 + 40
     for _ in range(120):
         cx, cy = rng.uniform(0, width), rng.uniform(0, height)
-        rx, ry = rng.uniform(3, width / 6, 2)
+        rx, ry = rng.uniform(3, max(4, width / 6), 2)
         inside = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
         wave = np.sin(x * rng.uniform(0.05, 0.6) + y * rng.uniform(-0.6, 0.6))
         pixels[inside] = (rng.uniform(0, 255, 3) + 40 * wave[..., None])[inside]

@@ -10,6 +10,7 @@ that returns a contiguous (img_size, img_size, 3) uint8 RGB array.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,12 +22,31 @@ if TYPE_CHECKING:
 
     Render = Callable[[Source, Params, Recipe], Pixels]
 
-ENGINES = ("torchvision",)
-DEFAULT_ENGINE = "torchvision"
+ENGINES = ("opencv", "torchvision")
+DEFAULT_ENGINE = "opencv"
 
 
 class EngineError(Exception):
     """The libraries that an engine needs cannot be imported; the message says how to mend it."""
+
+
+def check_engine(name: str) -> None:
+    """Find out, before anything is written, whether an engine can be loaded.
+
+    torch is looked for only: workers import it, which takes seconds. torchvision is imported, since
+    beside a torch that it was not built for it is there and fails.
+
+    Raises:
+        EngineError: as `load_engine`.
+    """
+    try:
+        import_module("cv2")  # every engine's images are encoded by it
+        if find_spec("torch") is None:
+            raise ModuleNotFoundError("No module named 'torch'")
+    except (ImportError, OSError) as error:
+        raise _engine_error(name, error) from error
+    if name == "torchvision":
+        load_engine(name)
 
 
 def load_engine(name: str) -> Render:
@@ -39,11 +59,15 @@ def load_engine(name: str) -> Render:
         module = import_module(f"single_image_gen.engines.{name}")
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
         # beside a torch that it was not built for, torchvision raises RuntimeError as well
-        reason = " ".join(str(error).split())
-        libraries = "torch torchvision" if name == "torchvision" else "torch opencv-python-headless"
-        raise EngineError(
-            f"the {name} engine cannot be loaded ({reason}): "
-            f"pip install --upgrade {libraries} brings versions that belong together"
-        ) from error
+        raise _engine_error(name, error) from error
     render: Render = module.render
     return render
+
+
+def _engine_error(name: str, error: Exception) -> EngineError:
+    reason = " ".join(str(error).split())
+    libraries = "torch torchvision" if name == "torchvision" else "torch opencv-python-headless"
+    return EngineError(
+        f"the {name} engine cannot be loaded ({reason}): "
+        f"pip install --upgrade {libraries} brings versions that belong together"
+    )

@@ -1,0 +1,232 @@
+"""How fast: images per second at steady state, each way in the same run, and the ratios.
+
+    python benchmarks/throughput.py images/market.jpg [--workers 1 2] [--img_size 256] [--repeats 3]
+
+The ways:
+
+- stock: what the 2020 script does, with today's torchvision: its transforms on PIL images,
+  ToTensor, save_image. It knows the script recipe alone.
+- torchvision: this package's reference engine, to a folder.
+- opencv, opencv-tar: its fast engine, to a folder and to tars.
+- floor: encode and write the same images, and nothing else: no way that makes JPEG files is faster.
+
+Every way runs as a process of its own with a small and with a large number of images, in turn with
+the others. The rate is that of the difference, so that starting up does not count; start-up is what
+the small run takes beyond its images at that rate. Memory is the largest worker's peak. All figures
+are medians of the repeats; machines drift, so compare within one run, by the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+# images of the small and the large run per worker; the slow ways get fewer
+SIZES = {
+    "stock": (60, 360),
+    "torchvision": (60, 360),
+    "opencv": (500, 4500),
+    "opencv-tar": (500, 4500),
+    "floor": (1000, 9000),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("image")
+    parser.add_argument("--ways", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--recipe", choices=["script", "paper"], default="script")
+    parser.add_argument("--img_size", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of images")
+    parser.add_argument("--first", action="store_true", help="time to the first 100 images instead")
+    parser.add_argument("--target", help="where to write; by default a temporary folder")
+    parser.add_argument("--child", nargs=3, metavar=("WAY", "WORKERS", "COUNT"), help="internal")
+    arguments = parser.parse_args()
+    if arguments.child:
+        way, workers, count = arguments.child
+        make(arguments, way, int(workers), int(count))
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        print(
+            max(peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if workers == "1" else 0)
+        )
+        return
+    if arguments.recipe == "paper":
+        arguments.ways = [way for way in arguments.ways if way != "stock"]
+    if arguments.first:
+        first_hundred(arguments)
+        return
+    table(arguments)
+
+
+def table(arguments: argparse.Namespace) -> None:
+    print(
+        f"{Path(arguments.image).name}, {arguments.recipe} recipe, {arguments.img_size} pixels, "
+        f"median of {arguments.repeats}"
+    )
+    print(
+        f"{'way':14}{'workers':>8}{'images/s':>10}{'ms/image':>10}{'x stock':>9}"
+        f"{'x floor':>9}{'start-up s':>12}{'MB/worker':>11}"
+    )
+    for workers in arguments.workers:
+        runs = {way: [] for way in arguments.ways}
+        for _ in range(arguments.repeats):
+            for way in arguments.ways:
+                runs[way].append(measure(arguments, way, workers))
+        found = {
+            way: [statistics.median(column) for column in zip(*rows, strict=True)]
+            for way, rows in runs.items()
+        }
+        for way, (rate, start, memory) in found.items():
+            stock = f"{rate / found['stock'][0]:.1f}" if "stock" in found else ""
+            floor = f"{found['floor'][0] / rate:.2f}" if "floor" in found else ""
+            print(
+                f"{way:14}{workers:8}{rate:10.0f}{1e3 * workers / rate:10.3f}{stock:>9}{floor:>9}"
+                f"{start:12.1f}{memory:11.0f}",
+                flush=True,
+            )
+
+
+def measure(arguments: argparse.Namespace, way: str, workers: int) -> tuple[float, float, float]:
+    """(images per second, seconds of start-up, MB of the largest worker)."""
+    small, large = (round(size * workers * arguments.scale) for size in SIZES[way])
+    (seconds_small, _), (seconds_large, memory) = (
+        timed(arguments, way, workers, count) for count in (small, large)
+    )
+    rate = (large - small) / max(seconds_large - seconds_small, 1e-9)
+    return rate, seconds_small - small / rate, memory / 1024
+
+
+def timed(arguments: argparse.Namespace, way: str, workers: int, count: int) -> tuple[float, int]:
+    """(seconds, kB of the largest worker) of a process that makes `count` images."""
+    with tempfile.TemporaryDirectory(dir=arguments.target) as folder:
+        command = [
+            *(sys.executable, __file__, arguments.image, "--target", folder),
+            *("--recipe", arguments.recipe, "--img_size", str(arguments.img_size)),
+            *("--child", way, str(workers), str(count)),
+        ]
+        began = time.perf_counter()
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return time.perf_counter() - began, int(done.stdout.split()[-1])
+
+
+def first_hundred(arguments: argparse.Namespace) -> None:
+    """Seconds from Enter until 100 images are on disk, as a user sees it."""
+    times = []
+    for _ in range(arguments.repeats):
+        with tempfile.TemporaryDirectory(dir=arguments.target) as folder:
+            command = [
+                *(sys.executable, "-m", "single_image_gen", "--imgpath", arguments.image),
+                *("--targetpath", folder, "--num_imgs", "1000000", "--recipe", arguments.recipe),
+                *("--img_size", str(arguments.img_size), "--quiet"),
+            ]
+            began = time.perf_counter()
+            process = subprocess.Popen(command)
+            while sum(1 for _ in Path(folder).glob("train/*/*.jpg")) < 100:
+                time.sleep(0.01)
+            times.append(time.perf_counter() - began)
+            process.terminate()
+            process.wait()
+    print(f"first 100 images after {statistics.median(times):.2f} s (least {min(times):.2f} s)")
+
+
+def make(arguments: argparse.Namespace, way: str, workers: int, count: int) -> None:
+    """Make `count` images in `--target` by one way; with one worker in this very process."""
+    if way in ("stock", "floor"):
+        from joblib import Parallel, delayed
+
+        work = {"stock": stock, "floor": floor}[way]
+        bounds = [count * k // workers for k in range(workers + 1)]
+        Parallel(n_jobs=workers)(
+            delayed(work)(arguments, first, stop) for first, stop in itertools.pairwise(bounds)
+        )
+        return
+    from single_image_gen.run import generate
+
+    generate(
+        arguments.image,
+        arguments.target,
+        recipe=recipe_of(arguments),
+        num_imgs=count,
+        threads=workers,
+        engine=way.removesuffix("-tar"),
+        format="webdataset" if way.endswith("-tar") else "folder",
+    )
+
+
+def recipe_of(arguments: argparse.Namespace) -> object:
+    from single_image_gen.recipe import RECIPES
+
+    return dataclasses.replace(RECIPES[arguments.recipe], img_size=arguments.img_size)
+
+
+def stock(arguments: argparse.Namespace, first: int, stop: int) -> None:
+    """The 2020 script's work: PIL image to file, drawn and saved by torchvision."""
+    import torch
+    from PIL import Image
+    from torchvision import transforms
+    from torchvision.transforms import InterpolationMode
+    from torchvision.utils import save_image
+
+    torch.set_num_threads(1)
+    torch.manual_seed(first)
+    image = Image.open(arguments.image).convert("RGB")
+    size = arguments.img_size
+    augment = transforms.Compose(
+        [
+            transforms.RandomCrop(int(0.5 * min(image.size))),
+            transforms.RandomResizedCrop(
+                int(2**0.5 * size), scale=(1 / 500, 1), interpolation=InterpolationMode.BICUBIC
+            ),
+            transforms.RandomAffine(30, shear=30, interpolation=InterpolationMode.BILINEAR),
+            transforms.CenterCrop(size),
+            transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.5),
+            transforms.ToTensor(),
+        ]
+    )
+    folder = os.path.join(arguments.target, "train", "dummy")
+    os.makedirs(folder, exist_ok=True)
+    for index in range(first, stop):
+        save_image(augment(image), f"{folder}/patch_{index}.jpg", padding=0)
+
+
+def floor(arguments: argparse.Namespace, first: int, stop: int) -> None:
+    """Encode and write the images of this range (64 of them, over and over)."""
+    import cv2
+    import torch
+
+    from single_image_gen.engines import load_engine
+    from single_image_gen.params import draw_params
+    from single_image_gen.sample import encode_jpeg
+    from single_image_gen.source import load_source
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    source, recipe, render = (
+        load_source(arguments.image),
+        recipe_of(arguments),
+        load_engine("opencv"),
+    )
+    images = [
+        render(source, draw_params(recipe, source.size, 0, index), recipe) for index in range(64)
+    ]
+    folder = os.path.join(arguments.target, "train", "dummy")
+    os.makedirs(folder, exist_ok=True)
+    for index in range(first, stop):
+        data = encode_jpeg(images[index % 64], 75)
+        with open(f"{folder}/patch_{index:07d}.jpg", "xb", buffering=0) as file:
+            file.write(data)
+
+
+if __name__ == "__main__":
+    main()
