@@ -7,20 +7,26 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from single_image_gen.journal import BATCHES, DATASET, INFO, PREVIEW, Journal
+from single_image_gen.journal import BATCHES, INFO, MARKER_NAME, PREVIEW, Journal
 from single_image_gen.sinks import tar_name
+from single_image_gen.spec import patch_name
 
 if TYPE_CHECKING:
+    from single_image_gen.spec import Spec
     from single_image_gen.staging import Target
 
 PATCH = re.compile(r"patch_(\d{7,13})\.jpg")
+TAR = re.compile(r"train-(\d{6,13})\.tar")
 
 
-def remove_dataset(target: Target) -> None:
-    """Remove the dataset that dataset.json describes; do nothing if there is none.
+def remove_dataset(target: Target) -> bool:
+    """Remove the dataset that dataset.json describes, but for dataset.json itself.
 
-    Records go first and dataset.json last: a removal that is stopped in the middle leaves a
-    target that is known, and known to be unfinished.
+    That is left for `Journal.claim` to replace, and records go first: a removal that is stopped
+    in the middle leaves a target that is known, and known to be unfinished.
+
+    Returns:
+        Whether there is a dataset.json.
 
     Raises:
         DatasetMismatch: dataset.json is damaged, so that it is not known what was written.
@@ -28,39 +34,36 @@ def remove_dataset(target: Target) -> None:
     """
     dataset = Journal(target).read()
     if dataset is None:
-        return
+        return False
     spec = dataset.spec
     _unlink(target, BATCHES)
-    target.remove_work()
+    target.remove_work(lambda name: bool(MARKER_NAME.fullmatch(name)))
     for name in (PREVIEW, INFO):
         _unlink(target, name)
     if spec.format == "folder":
-        for source in spec.sources:
-            _remove_class(target, source.class_name, spec.num_imgs)
+        for k in range(len(spec.sources)):
+            _remove_class(target, spec, k)
         with contextlib.suppress(OSError):  # somebody else's files are in it
             os.rmdir("train", dir_fd=target.fd)
     else:
-        for number in range(-(-spec.num_imgs // spec.batch_size)):
-            _unlink(target, tar_name(number))
-    _unlink(target, DATASET)
+        tars = -(-spec.num_imgs // spec.batch_size)
+        for name in target.names("."):
+            match = TAR.fullmatch(name)
+            if match and int(match[1]) < tars and name == tar_name(int(match[1])):
+                _unlink(target, name)
+    return True
 
 
-def _remove_class(target: Target, name: str, num_imgs: int) -> None:
-    try:
-        folder = target.open_folder(f"train/{name}")
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    try:
-        for file in os.listdir(folder):
-            match = PATCH.fullmatch(file)
-            if match and int(match[1]) < num_imgs:
-                os.unlink(file, dir_fd=folder)
-    finally:
-        os.close(folder)
-    with contextlib.suppress(OSError):  # somebody else's files are in it
-        os.rmdir(f"train/{name}", dir_fd=target.fd)
+def _remove_class(target: Target, spec: Spec, k: int) -> None:
+    def ours(file: str) -> bool:
+        match = PATCH.fullmatch(file)
+        index = int(match[1]) if match else spec.num_imgs
+        return index < spec.num_imgs and spec.source_index(index) == k and file == patch_name(index)
+
+    with contextlib.suppress(NotADirectoryError):
+        target.remove_files(f"train/{spec.sources[k].class_name}", ours)
 
 
 def _unlink(target: Target, name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError), target.naming(name):
         os.unlink(name, dir_fd=target.fd)

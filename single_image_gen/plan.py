@@ -33,12 +33,15 @@ class Plan:
         batch_size: images in a batch; the last may have fewer.
         shard: I of "I/N": batches I, I + N, I + 2 N, ... are this process's.
         shards: N.
+        whole: a batch that is done in part is done again as a whole, as a tar must be; otherwise
+            only the rest of it. Parts come from runs with another number of images or batch size.
     """
 
     num_imgs: int
     batch_size: int
     shard: int = 0
     shards: int = 1
+    whole: bool = False
 
     def __post_init__(self) -> None:
         """Check the share."""
@@ -59,11 +62,38 @@ class Plan:
 
     def mine(self) -> Iterator[Batch]:
         """This process's share, in order."""
-        return map(self.batch, range(self.shard, self.batches, self.shards))
+        return self.pending(Coverage())
 
     def pending(self, done: Coverage) -> Iterator[Batch]:
-        """What of this process's share is not done."""
-        return (batch for batch in self.mine() if not done.covers(batch.first, batch.stop))
+        """What of this process's share is not done, in order."""
+        for numbers, first, stop in self._missing(done):
+            for number in numbers:
+                batch = self.batch(number)
+                if not self.whole:
+                    batch = Batch(number, max(batch.first, first), min(batch.stop, stop))
+                yield batch
+
+    def images(self, done: Coverage) -> int:
+        """How many images are pending; without a look at every batch."""
+        total = 0
+        for numbers, first, stop in self._missing(done):
+            if numbers:
+                head, tail = self.batch(numbers[0]), self.batch(numbers[-1])
+                total += (len(numbers) - 1) * self.batch_size + tail.count
+                if not self.whole:
+                    total -= max(0, first - head.first) + max(0, tail.stop - stop)
+        return total
+
+    def _missing(self, done: Coverage) -> Iterator[tuple[range, int, int]]:
+        """For each gap [first, stop): the numbers of this share's batches in it, first, stop."""
+        after = 0
+        for first, stop in done.gaps(self.num_imgs):
+            low = first // self.batch_size
+            if self.whole:
+                low = max(low, after)  # two gaps in one batch
+            low += (self.shard - low) % self.shards
+            after = -(-stop // self.batch_size)
+            yield range(low, after, self.shards), first, stop
 
 
 class Coverage:

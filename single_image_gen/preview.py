@@ -28,17 +28,24 @@ def contact_sheet(images: Sequence[Pixels]) -> bytes:
     Args:
         images: (side, side, 3) uint8 arrays, all of one side.
     """
+    size = sheet_size(images[0].shape[0], len(images))
     side = _tile_side(images[0].shape[0])
-    columns = min(COLUMNS, len(images))
-    rows = -(-len(images) // columns)
-    pitch = side + GAP
-    sheet = Image.new("RGB", (columns * pitch + GAP, rows * pitch + GAP), "white")
+    columns, pitch = min(COLUMNS, len(images)), side + GAP
+    sheet = Image.new("RGB", size, "white")
     for k, pixels in enumerate(images):
         tile = _tile(pixels, side)
         sheet.paste(tile, (GAP + k % columns * pitch, GAP + k // columns * pitch))
     file = io.BytesIO()
     sheet.save(file, "PNG")
     return file.getvalue()
+
+
+def sheet_size(side: int, count: int) -> tuple[int, int]:
+    """(width, height) of the contact sheet of `count` images of this side."""
+    count = min(count, COUNT)
+    pitch = _tile_side(side) + GAP
+    columns = min(COLUMNS, count)
+    return columns * pitch + GAP, -(-count // columns) * pitch + GAP
 
 
 def _tile_side(side: int) -> int:

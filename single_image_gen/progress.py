@@ -53,8 +53,9 @@ class Progress:
         if self._lines and now - self._shown >= SECONDS_BETWEEN_LINES:
             self._shown = now
             rate = (self._done - self._before) / (now - self._began)
-            left = _duration((self._total - self._done) / rate)
-            line = f"{self._done:,}/{self._total:,} images, {rate:,.0f} images/s, {left} left"
+            line = f"{self._done:,}/{self._total:,} images, {rate:,.0f} images/s"
+            if rate:  # the contact sheet may be the first to be finished
+                line += f", {_duration((self._total - self._done) / rate)} left"
             print(line, file=sys.stderr, flush=True)
 
 

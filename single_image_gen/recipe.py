@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 MAX_IMG_SIZE = 16384
+# Beyond what any image can show: a pixel of 10^9, a strip of one pixel by a million.
+MAX_SCALE = 1e9
+MAX_RATIO = 1e6
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,9 @@ class Recipe:
         shear: the shear along x is uniform in (-shear, shear) degrees, 0 to below 90.
         cropfirst: first take a random square, so that the centre of the source is not favoured.
         initcrop: side of that square, as a part of the source's shorter side, in (0, 1].
-        scale: (A, B), inverse areas: the crop's area is uniform in (1/A, 1/B); A >= B >= 1.
-        ratio: (lo, hi), the crop's width over its height, log-uniform.
+        scale: (A, B), inverse areas: the crop's area is uniform in (1/A, 1/B);
+            10^9 >= A >= B >= 1.
+        ratio: (lo, hi), the crop's width over its height, log-uniform; within 10^-6 to 10^6.
         hflip: flip left-right with probability 0.5.
         vflip: flip top-bottom with probability 0.5.
         jitter: probability of the colour jitter, 0 to 1.
@@ -74,13 +78,14 @@ class Recipe:
         _require(0 < self.initcrop <= 1, f"initcrop must be in (0, 1], got {self.initcrop:g}")
         most, least = self.scale
         _require(
-            math.inf > most >= least >= 1,
-            f"scale must satisfy A >= B >= 1, both finite, got {most:g} {least:g}",
+            MAX_SCALE >= most >= least >= 1,
+            f"scale must satisfy {MAX_SCALE:g} >= A >= B >= 1, got {most:g} {least:g}",
         )
         low, high = self.ratio
         _require(
-            0 < low <= high < math.inf,
-            f"ratio must satisfy 0 < LO <= HI, both finite, got {low:g} {high:g}",
+            1 / MAX_RATIO <= low <= high <= MAX_RATIO,
+            f"ratio must satisfy {1 / MAX_RATIO:g} <= LO <= HI <= {MAX_RATIO:g}, "
+            f"got {low:g} {high:g}",
         )
         _require_within("jitter", self.jitter, 0, 1)
         for name in ("brightness", "contrast", "saturation"):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from single_image_gen.params import params_of, uniforms
+from single_image_gen.spec import draw_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from single_image_gen.params import Params
     from single_image_gen.source import Pixels, Source
     from single_image_gen.spec import Spec
+
+
+PANORAMA = 4  # longer side over shorter; beyond, resizing all of it would take much memory
 
 
 class Sources(Protocol):
@@ -56,13 +59,6 @@ def make_sample(spec: Spec, sources: Sources, render: Render, index: int) -> Sam
     return next(make_samples(spec, sources, render, index, index + 1))
 
 
-def draw_range(spec: Spec, first: int, stop: int) -> Iterator[tuple[int, Params | None]]:
-    """(index, parameters) for the indices [first, stop); None for a source itself."""
-    for index, u in enumerate(uniforms(spec.seed, first, stop), first):
-        size = spec.sources[spec.source_index(index)].size
-        yield index, None if spec.is_source(index) else params_of(spec.recipe, size, u)
-
-
 def render_pixels(
     spec: Spec, sources: Sources, render: Render, index: int, params: Params | None
 ) -> Pixels:
@@ -76,20 +72,20 @@ def render_pixels(
 def centre(source: Source, side: int) -> Pixels:
     """The source itself, (side, side, 3): shorter side resized to `side`, centre crop.
 
-    As torchvision's Resize(side, BICUBIC) and CenterCrop(side) on a PIL image.
+    As torchvision's Resize(side, BICUBIC) and CenterCrop(side) on a PIL image. Of a panorama only
+    what is seen is computed: Pillow may then clip what overshoots at edges in another order.
     """
     width, height = source.size
     short = min(width, height)
     new_width, new_height = side * width // short, side * height // short
     left, top = round((new_width - side) / 2), round((new_height - side) / 2)
+    image = Image.fromarray(source.pixels)
+    if max(width, height) <= PANORAMA * short:
+        image = image.resize((new_width, new_height), Image.Resampling.BICUBIC)
+        return np.array(image.crop((left, top, left + side, top + side)))
     x, y = width / new_width, height / new_height
-    # `box` computes the centre alone: a panorama's whole width would be a large image
-    image = Image.fromarray(source.pixels).resize(
-        (side, side),
-        Image.Resampling.BICUBIC,
-        box=(left * x, top * y, (left + side) * x, (top + side) * y),
-    )
-    return np.array(image)
+    box = (left * x, top * y, (left + side) * x, (top + side) * y)
+    return np.array(image.resize((side, side), Image.Resampling.BICUBIC, box=box))
 
 
 def encode_jpeg(pixels: Pixels, quality: int) -> bytes:

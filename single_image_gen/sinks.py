@@ -13,7 +13,7 @@ import os
 import tarfile
 import zlib
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 from single_image_gen.staging import write_all
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from single_image_gen.sample import Sample
     from single_image_gen.spec import Spec
     from single_image_gen.staging import Target
+
+TAR_BUFFER = 2**20
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class Marker:
             any(type(n) is not int for n in numbers)
             or not 0 <= marker.first < marker.stop
             or marker.count != marker.stop - marker.first
+            or marker.bytes < 0
             or not isinstance(marker.digest, str)
+            or len(marker.digest) != 64
             or not isinstance(marker.crc32, str)
             or len(marker.crc32) != 8 * marker.count
         ):
@@ -102,7 +106,8 @@ class FolderSink:
         """Put one image in place."""
         index, jpeg = sample.index, sample.jpeg
         path = self._spec.file_name(index).removeprefix("train/")
-        self._target.place(jpeg, path, self._train)
+        with self._target.naming(f"train/{path}"):
+            self._target.place(jpeg, path, self._train)
         self._digest.update(jpeg)
         self._crcs.append(zlib.crc32(jpeg))
         self._bytes += len(jpeg)
@@ -135,26 +140,28 @@ class TarSink:
         self._target = target
         self._spec = spec
         self._batch = batch
+        self._tar = tar_name(batch.number)
+        self._digest = hashlib.sha256()
         self._crcs: list[int] = []
+        self._bytes = 0
+        self._buffer = bytearray()
 
     def __enter__(self) -> TarSink:
-        self._name, fd = self._target.create()
-        self._file = _DigestingFile(fd)
-        self._tar = tarfile.open(
-            mode="w|",
-            fileobj=cast("BinaryIO", self._file),  # a stream needs `write` alone
-            format=tarfile.USTAR_FORMAT,
-            bufsize=2**20,
-        )
+        with self._target.naming(self._tar):  # the staging name says nothing to a user
+            self._name, self._fd = self._target.create()
         return self
 
     def write(self, sample: Sample) -> None:
         """Add a sample's members."""
         for ending, data in members(self._spec, sample):
-            header = tarfile.TarInfo(f"{self._spec.key(sample.index)}.{ending}")
-            header.size, header.mode = len(data), 0o644
-            self._tar.addfile(header, io.BytesIO(data))
+            header = _header(f"{self._spec.key(sample.index)}.{ending}", len(data))
+            # not by tarfile's own writer, which takes several times as long around it
+            self._buffer += header.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
+            self._buffer += data
+            self._buffer += bytes(-len(data) % tarfile.BLOCKSIZE)
         self._crcs.append(zlib.crc32(sample.jpeg))
+        if len(self._buffer) >= TAR_BUFFER:
+            self._flush()
 
     def __exit__(
         self,
@@ -163,47 +170,45 @@ class TarSink:
         trace: TracebackType | None,
     ) -> None:
         try:
-            try:
+            with self._target.naming(self._tar):
+                try:
+                    if kind is None:
+                        self._finish()
+                finally:
+                    self._target.close(self._fd)
                 if kind is None:
-                    self._tar.close()  # writes the end; left out, the tar is cut short
-            finally:
-                self._target.close(self._file.fd)
-            if kind is None:
-                self._commit()
+                    self._commit()
         finally:
             self._target.discard(self._name)
 
+    def _finish(self) -> None:
+        """The end of an archive: two empty blocks, in whole records."""
+        self._buffer += bytes(2 * tarfile.BLOCKSIZE)
+        self._buffer += bytes(-(self._bytes + len(self._buffer)) % tarfile.RECORDSIZE)
+        self._flush()
+
+    def _flush(self) -> None:
+        with self._target.naming(self._tar):
+            write_all(self._fd, memoryview(self._buffer))
+        self._digest.update(self._buffer)
+        self._bytes += len(self._buffer)
+        self._buffer = bytearray()
+
     def _commit(self) -> None:
-        name = tar_name(self._batch.number)
         try:
-            self._target.commit(self._name, name)
+            self._target.commit(self._name, self._tar)
         except FileNotFoundError:
             # another run has finished this dataset and cleared the work folder: its tar is there
-            os.stat(name, dir_fd=self._target.fd, follow_symlinks=False)
+            os.stat(self._tar, dir_fd=self._target.fd, follow_symlinks=False)
         self._target.flush_folder(".")
 
     @property
     def marker(self) -> Marker:
         """The record of the batch, once the tar is in place."""
-        return _marker(self._batch, self._file.size, self._file.digest.hexdigest(), self._crcs)
+        return _marker(self._batch, self._bytes, self._digest.hexdigest(), self._crcs)
 
 
-class _DigestingFile:
-    """A descriptor as the file that tarfile writes to; counts and digests what passes."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self.size = 0
-        self.digest = hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        write_all(self.fd, data)
-        self.size += len(data)
-        self.digest.update(data)
-        return len(data)
-
-
-SINKS = {"folder": FolderSink, "webdataset": TarSink}
+SINKS: dict[str, type[FolderSink | TarSink]] = {"folder": FolderSink, "webdataset": TarSink}
 
 
 def tar_name(number: int) -> str:
@@ -225,6 +230,18 @@ def members(spec: Spec, sample: Sample) -> list[tuple[str, bytes]]:
         ("jpg", sample.jpeg),
         ("json", json.dumps(about, separators=(",", ":")).encode()),
     ]
+
+
+def add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Add a file to a tar as `TarSink` does."""
+    tar.addfile(_header(name, len(data)), io.BytesIO(data))
+
+
+def _header(name: str, size: int) -> tarfile.TarInfo:
+    """The same for everybody: no owner, no time."""
+    header = tarfile.TarInfo(name)
+    header.size, header.mode = size, 0o644
+    return header
 
 
 def info_json(spec: Spec, plan: Plan) -> bytes:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import operator
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from single_image_gen.engines import DEFAULT_ENGINE, ENGINES
-from single_image_gen.params import MAX_SEED, check_fits
+from single_image_gen.geometry import check_fits
+from single_image_gen.params import MAX_SEED, params_of, uniforms
 from single_image_gen.recipe import Recipe
 from single_image_gen.source import SourceInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from single_image_gen.params import Params
 
     Format = Literal["folder", "webdataset"]
 
@@ -21,6 +25,8 @@ FORMATS = ("folder", "webdataset")
 DEFAULT_QUALITY = 75
 # Far beyond any dataset; it keeps numbers and names at sane lengths.
 MAX_NUM_IMGS = 10**12
+MAX_THREADS = 4096
+MOST_MAX_PIXELS = 10**10
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,8 @@ class Spec:
         """
         try:
             sources = tuple(SourceInfo(**source) for source in value["sources"])
+            for source in sources:
+                _check_source(source)
             spec = Spec(
                 sources=sources,
                 recipe=Recipe(**value["recipe"]),
@@ -117,8 +125,6 @@ class Spec:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a dataset's description ({error})") from None
-        for source in sources:
-            _check_source(source)
         return spec
 
     def differences(self, other: Spec) -> Iterator[tuple[str, Any, Any]]:
@@ -144,7 +150,17 @@ class Spec:
         return replace(self, num_imgs=num_imgs, batch_size=batch_size)
 
 
+# Wider than what `class_names` gives, but no more than a plain file name that nothing hides behind.
+_CLASS_NAME = re.compile(r"[^\s\x00-\x1f\x7f./\\\ud800-\udfff]{1,80}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_FIELDS = ("seed", "num_imgs", "batch_size", "format", "quality", "engine")
+
+
+def draw_range(spec: Spec, first: int, stop: int) -> Iterator[tuple[int, Params | None]]:
+    """(index, parameters) for the indices [first, stop); None for a source itself."""
+    for index, u in enumerate(uniforms(spec.seed, first, stop), first):
+        size = spec.sources[spec.source_index(index)].size
+        yield index, None if spec.is_source(index) else params_of(spec.recipe, size, u)
 
 
 def patch_name(index: int) -> str:
@@ -175,9 +191,11 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
 
 def _check_source(source: SourceInfo) -> None:
     name = source.class_name
-    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\0" in name:
-        raise ValueError(f"the class name {name!r} is no file name")
-    if not isinstance(source.path, str) or not isinstance(source.sha256, str):
-        raise ValueError(f"the source {name!r} has no path or digest")
+    if not isinstance(name, str) or not _CLASS_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a class")
+    if not isinstance(source.path, str) or "\0" in source.path:
+        raise ValueError(f"the source {name!r} has no path")
+    if not isinstance(source.sha256, str) or not _SHA256.fullmatch(source.sha256):
+        raise ValueError(f"the source {name!r} has no digest")
     for side in source.size:
-        check_range("a source's side", side, 1, 10**9)
+        check_range("a source's side", side, 1, MOST_MAX_PIXELS)

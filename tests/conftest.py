@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REAL_PHOTO = Path(__file__).parents[2] / "shared/images/ameyoko.jpg"
 
@@ -55,6 +61,27 @@ def program(*arguments: object, **options: object) -> subprocess.CompletedProces
         timeout=300,
         **options,
     )
+
+
+@contextlib.contextmanager
+def bound_by_permissions() -> Iterator[None]:
+    """Within the context, file permissions hold for this thread, even if it is root's."""
+    if os.geteuid() != 0:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    before = (ctypes.c_uint32 * 6)()
+    if libc.capget(header, before):
+        pytest.skip("root's privileges cannot be laid down here")
+    less = (ctypes.c_uint32 * 6)(*before)
+    less[0] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, of the effective ones
+    if libc.capset(header, less):
+        pytest.skip("root's privileges cannot be laid down here")
+    try:
+        yield
+    finally:
+        assert libc.capset(header, before) == 0
 
 
 def images_below(target: Path) -> list[Path]:

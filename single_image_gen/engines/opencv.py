@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from single_image_gen.params import Box, inverse_matrix
+from single_image_gen.geometry import Box, inverse_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

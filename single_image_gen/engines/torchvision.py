@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F  # noqa: N812 - the field's name for it
 
-from single_image_gen.params import Box, inverse_matrix
+from single_image_gen.geometry import Box, inverse_matrix
 
 if TYPE_CHECKING:
     from single_image_gen.params import Jitter, Params

@@ -1,0 +1,118 @@
+"""What a target holds, as dataset.json says it: the spec, and the versions that made it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from single_image_gen._version import __version__
+from single_image_gen.spec import Spec
+
+DATASET = "dataset.json"
+MOST_JSON = 2**28  # bytes, far more than any dataset.json has
+
+
+class DatasetMismatch(Exception):  # noqa: N818 - it says what it is
+    """The target holds something else than what was asked for; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What dataset.json says.
+
+    Attributes:
+        spec: what decides the bytes.
+        versions: of the program, its libraries and the machine that made them.
+        command: the command line, for people.
+        accepted: other versions that have worked on it since, by --accept_versions.
+    """
+
+    spec: Spec
+    versions: dict[str, str]
+    command: tuple[str, ...] = ()
+    accepted: tuple[dict[str, str], ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The file's content."""
+        return {
+            "tool": "single-image-gen",
+            **self.spec.as_json(),
+            "versions": self.versions,
+            **({"accepted_versions": list(self.accepted)} if self.accepted else {}),
+            "command": list(self.command),
+        }
+
+    def as_bytes(self) -> bytes:
+        """The file."""
+        return (json.dumps(self.as_json(), indent=2) + "\n").encode()
+
+
+def current_versions(engine: str) -> dict[str, str]:
+    """What the bytes depend on besides the spec."""
+    libraries = ["torch", "numpy", "pillow"]
+    if engine == "torchvision":
+        libraries.append("torchvision")
+    versions = {"single-image-gen": __version__, "machine": platform.machine()}
+    for name in libraries:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    import cv2  # noqa: PLC0415 - it is published under four names, so it is asked itself
+
+    versions["opencv"] = cv2.__version__
+    return versions
+
+
+def read_dataset(path: str) -> Dataset:
+    """The dataset.json at `path`.
+
+    Raises:
+        DatasetMismatch: it is damaged or not one.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return parse_dataset(file.read(MOST_JSON), path)
+
+
+def parse_dataset(data: bytes, path: str) -> Dataset:
+    """The dataset.json of these bytes, found at `path`.
+
+    Raises:
+        DatasetMismatch: it is damaged or not one.
+    """
+    try:
+        value = json.loads(data)
+        if not isinstance(value, dict) or value.get("tool") != "single-image-gen":
+            raise ValueError("not written by single-image-gen")
+        versions, command = value.get("versions"), value.get("command")
+        if not isinstance(versions, dict) or not isinstance(command, list):
+            raise ValueError("no versions or command in it")
+        accepted = value.get("accepted_versions", [])
+        if not isinstance(accepted, list) or not all(isinstance(v, dict) for v in accepted):
+            raise ValueError("its accepted_versions are no list of versions")
+        return Dataset(
+            Spec.from_json(value),
+            _texts(versions),
+            tuple(map(str, command)),
+            tuple(map(_texts, accepted)),
+        )
+    except (ValueError, RecursionError) as error:
+        raise DatasetMismatch(
+            f"{path} is damaged ({error}): restore it, or move the target away and start anew"
+        ) from None
+
+
+def _texts(versions: dict[str, Any]) -> dict[str, str]:
+    return {str(name): str(version) for name, version in versions.items()}
+
+
+def version_differences(there: dict[str, str], here: dict[str, str]) -> str:
+    """In words: each name whose versions differ, with both."""
+    pairs = [
+        (name, there.get(name, "none"), here.get(name, "none"))
+        for name in sorted(there.keys() | here.keys())
+    ]
+    return "; ".join(f"{name}: {a} there, {b} here" for name, a, b in pairs if a != b)

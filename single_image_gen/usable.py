@@ -1,0 +1,83 @@
+"""Before work starts: can the target be used, and is what it holds what it should be?"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from single_image_gen.identity import DATASET
+from single_image_gen.journal import BATCHES
+from single_image_gen.staging import MARKERS, STAGING, WORK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from single_image_gen.spec import Spec
+    from single_image_gen.staging import Target
+
+_MOVE = "move it away, or choose another --targetpath"
+_IN_THE_WAY = f"something else is in the way: {_MOVE}"
+_REMEDIES = {
+    errno.EACCES: "choose a --targetpath that may be written to",
+    errno.EPERM: "choose a --targetpath that may be written to",
+    errno.EROFS: "choose a --targetpath that may be written to",
+    errno.ENAMETOOLONG: "choose a shorter --targetpath",
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.EISDIR: _IN_THE_WAY,
+    errno.ELOOP: _IN_THE_WAY,
+    errno.ENOENT: "choose a --targetpath that can be made",
+}
+
+
+class TargetError(Exception):
+    """A target that no run can use as it is; nothing was written to it."""
+
+
+@contextlib.contextmanager
+def refusing_unusable(targetpath: str) -> Iterator[None]:
+    """An OSError that running again would not mend, as a TargetError with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0)
+        if remedy is None:
+            raise
+        named = isinstance(error.filename, (str, bytes))
+        where = os.fsdecode(error.filename) if named else targetpath
+        raise TargetError(f"{where}: {error.strerror}: {remedy}") from None
+    except RecursionError:  # of `os.makedirs`, one deeper for each part of the path
+        remedy = _REMEDIES[errno.ENAMETOOLONG]
+        raise TargetError(f"{targetpath}: {os.strerror(errno.ENAMETOOLONG)}: {remedy}") from None
+
+
+def check_places(target: Target, spec: Spec) -> None:
+    """Refuse a target in which a link, or another thing, has the name of a folder or a record.
+
+    Whoever writes refuses links too. Here it is done before anything is written.
+
+    Raises:
+        TargetError: with what was found.
+    """
+    folders = [WORK, f"{WORK}/{STAGING}", f"{WORK}/{MARKERS}"]
+    if spec.format == "folder":
+        folders += ["train", *(f"train/{source.class_name}" for source in spec.sources)]
+    for path in folders:
+        _check(target, path, stat.S_IFDIR)
+    for path in (DATASET, BATCHES):
+        _check(target, path, stat.S_IFREG)
+
+
+def _check(target: Target, path: str, kind: int) -> None:
+    try:
+        found = stat.S_IFMT(os.lstat(path, dir_fd=target.fd).st_mode)
+    except FileNotFoundError:
+        return
+    if found != kind:
+        what = "a symbolic link" if found == stat.S_IFLNK else "no folder"
+        if kind == stat.S_IFREG and found != stat.S_IFLNK:
+            what = "no regular file"
+        raise TargetError(f"{os.path.join(target.path, path)} is {what}: {_MOVE}")

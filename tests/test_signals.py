@@ -1,0 +1,433 @@
+"""Ctrl-C, SIGTERM and SIGKILL: how a run ends, how soon, and that nothing lives on after it.
+
+As a user's terminal or a batch system sends them: to processes of their own. The times allowed are
+longer than those promised where the machine that tests may be busy; the promise is in the names.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from conftest import images_below, photo_pixels, tree_hash
+from PIL import Image
+
+from single_image_gen import SCRIPT, generate
+from single_image_gen.cli import main
+from single_image_gen.journal import Journal
+from single_image_gen.sinks import Marker
+from single_image_gen.staging import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+RESUME = "single-image-gen: {}; what is finished is kept: rerun to resume"
+BUSY = 3.0  # seconds more than promised
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("source") / "photo.png"
+    Image.fromarray(photo_pixels(96, 80)).save(path)
+    return path
+
+
+class Run:
+    """The program in a process group of its own, with a folder of its own for temporary files."""
+
+    def __init__(self, source: Path, target: Path, *more: object, talking: bool = False) -> None:
+        self.target = target
+        self._temporary = target.parent / "temporary"
+        self._temporary.mkdir(exist_ok=True)
+        arguments = ["--imgpath", source, "--targetpath", target, "--img_size", 16, *more]
+        arguments += [] if talking else ["--quiet"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "single_image_gen", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(self._temporary)},
+        )
+        self.pid = self._process.pid
+        self._children: list[psutil.Process] = []
+        self.took = 0.0
+
+    def until(self, condition: Callable[[], Any]) -> Run:
+        """Wait for the moment."""
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert self._process.poll() is None, self._process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return self
+
+    def workers(self) -> list[psutil.Process]:
+        """The worker processes."""
+        return [child for child in self.children() if "popen_loky" in " ".join(cmdline(child))]
+
+    def children(self) -> list[psutil.Process]:
+        """All processes that it started, workers and joblib's own helpers."""
+        try:
+            self._children = psutil.Process(self.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        return self._children
+
+    def images(self) -> int:
+        try:
+            return len(os.listdir(self.target / "train/photo"))
+        except FileNotFoundError:
+            return 0
+
+    def send(self, number: int, *, group: bool = False, times: int = 1) -> tuple[int, str]:
+        """(exit code, stderr) after the signal."""
+        self.children()
+        began = time.monotonic()
+        for _ in range(times):
+            (os.killpg if group else os.kill)(self.pid, number)
+            time.sleep(0.02 if times > 1 else 0)
+        _, error = self._process.communicate(timeout=60)
+        self.took = time.monotonic() - began
+        return self._process.returncode, error
+
+    def check_nothing_lives_on(self) -> None:
+        """No process 2 seconds later, nothing written after, nothing left of joblib's files."""
+        time.sleep(0.3)  # a write that was under way when the process was killed
+        before = files_of(self.target)
+        deadline = time.monotonic() + 2 + BUSY
+        while any(map(alive, self._children)):
+            assert time.monotonic() < deadline, [cmdline(child) for child in self._children]
+            time.sleep(0.05)
+        assert files_of(self.target) == before
+        assert not list(self._temporary.iterdir())
+        shared = os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else []
+        names = (f"-{self.pid}-", f"_{self.pid}_")
+        assert not [name for name in shared if any(part in name for part in names)]
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def files_of(target: Path) -> set[tuple[str, int, int]]:
+    return {
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in target.rglob("*")
+        if path.is_file()
+    }
+
+
+def check_resumes(source: Path, target: Path, count: int) -> None:
+    """The rest can be made, and is what it would have been."""
+    recipe = replace(SCRIPT, img_size=16)
+    generate(source, target, recipe=recipe, num_imgs=count, threads=1)
+    generate(source, target.parent / "whole", recipe=recipe, num_imgs=count, threads=1)
+    assert tree_hash(target) == tree_hash(target.parent / "whole")
+
+
+MANY = ("--num_imgs", 200_000)
+MOMENTS: dict[str, Callable[[Run], Any]] = {
+    "claimed": lambda run: (run.target / "dataset.json").exists(),
+    "first_helper": lambda run: run.children(),
+    "first_worker": lambda run: run.workers(),
+    "both_workers": lambda run: len(run.workers()) == 2,
+    "first_image": lambda run: run.images(),
+    "first_marker": lambda run: list(run.target.glob(".single-image-gen/markers/*")),
+    "many_images": lambda run: run.images() > 1000,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_ends_within_two_seconds_in_three_lines(
+    source: Path, tmp_path: Path, moment: str
+) -> None:
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 2, talking=True)
+    run.until(lambda: MOMENTS[moment](run))
+    code, error = run.send(signal.SIGINT, group=True)
+    assert code == 130
+    assert run.took < 2 + BUSY
+    assert len(error.splitlines()) <= 3
+    assert RESUME.format("interrupted") in error.splitlines()
+    run.check_nothing_lives_on()
+
+
+@pytest.mark.parametrize(
+    ("threads", "delay"),
+    [(1, 0.3), (1, 0.8), (1, 1.5), (2, 0.25), (2, 0.4), (2, 0.6), (2, 0.9), (2, 1.3), (2, 2.0)],
+)
+def test_ctrl_c_at_any_time(source: Path, tmp_path: Path, threads: int, delay: float) -> None:
+    """During the imports, the start of the workers, the work."""
+    run = Run(source, tmp_path / "out", *MANY, "--threads", threads)
+    time.sleep(delay)
+    code, error = run.send(signal.SIGINT, group=True)
+    assert code == 130
+    assert run.took < 2 + BUSY
+    assert error.splitlines() == [RESUME.format("interrupted")]
+    run.check_nothing_lives_on()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ctrl_c_several_times(source: Path, tmp_path: Path, threads: int) -> None:
+    run = Run(source, tmp_path / "out", *MANY, "--threads", threads)
+    run.until(run.images)
+    code, error = run.send(signal.SIGINT, group=True, times=5)
+    assert (code, error.splitlines()) == (130, [RESUME.format("interrupted")])
+    run.check_nothing_lives_on()
+
+
+def test_ctrl_c_with_the_threading_backend(source: Path, tmp_path: Path) -> None:
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 2, "--backend", "threading")
+    run.until(run.images)
+    code, error = run.send(signal.SIGINT, group=True)
+    assert (code, error.splitlines()) == (130, [RESUME.format("interrupted")])
+    run.check_nothing_lives_on()
+
+
+def test_an_interrupted_run_can_be_resumed(source: Path, tmp_path: Path) -> None:
+    run = Run(source, tmp_path / "out", "--num_imgs", 3000, "--threads", 2)
+    run.until(lambda: run.images() > 300)
+    code, _ = run.send(signal.SIGINT, group=True)
+    if code == 0:
+        pytest.skip("it was faster than the signal")
+    assert code == 130
+    check_resumes(source, tmp_path / "out", 3000)
+    assert not (tmp_path / "out/.single-image-gen").exists()
+
+
+def test_ctrl_c_while_folding(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    common = ("--num_imgs", 16_000, "--batch_size", 2, "--threads", 1)
+    arguments = ["--imgpath", source, "--targetpath", target, "--img_size", 16, *common]
+    assert main([str(value) for value in (*arguments, "--quiet", "--shard", "0/8000")]) == 0
+    with Target(str(target)) as handle:
+        for first in range(2, 16_000, 2):
+            Journal(handle).record(Marker(first, first + 2, 2, 100, "0" * 64, "0" * 16))
+    run = Run(source, target, *common)
+    run.until(lambda: list(target.glob(".single-image-gen/staging/*/*")))
+    code, error = run.send(signal.SIGINT, group=True)
+    assert (code, error.splitlines()) == (130, [RESUME.format("interrupted")])
+    assert not list(target.glob(".single-image-gen/staging/*/*"))
+    assert main([str(value) for value in (*arguments, "--quiet")]) == 0
+    assert len((target / "batches.jsonl").read_bytes().splitlines()) == 8000
+    assert not (target / ".single-image-gen").exists()
+
+
+@pytest.mark.parametrize(
+    ("group", "moment"),
+    [
+        *((False, name) for name in ("claimed", "first_worker", "both_workers", "many_images")),
+        *((True, name) for name in ("first_worker", "many_images")),
+    ],
+    ids=lambda value: {False: "main", True: "group"}.get(value, value),
+)
+def test_sigterm_ends_within_five_seconds(
+    source: Path, tmp_path: Path, group: bool, moment: str
+) -> None:
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 2)
+    run.until(lambda: MOMENTS[moment](run))
+    code, error = run.send(signal.SIGTERM, group=group)
+    assert (code, error.splitlines()) == (143, [RESUME.format("terminated")])
+    assert run.took < 5 + BUSY
+    run.check_nothing_lives_on()
+
+
+def test_a_terminated_run_can_be_resumed(source: Path, tmp_path: Path) -> None:
+    run = Run(source, tmp_path / "out", "--num_imgs", 3000, "--threads", 2)
+    run.until(lambda: run.images() > 300)
+    code, _ = run.send(signal.SIGTERM)
+    if code == 0:
+        pytest.skip("it was faster than the signal")
+    assert code == 143
+    check_resumes(source, tmp_path / "out", 3000)
+
+
+@pytest.mark.parametrize("moment", ["first_worker", "both_workers", "first_image", "many_images"])
+def test_workers_are_gone_two_seconds_after_their_parent_was_killed(
+    source: Path, tmp_path: Path, moment: str
+) -> None:
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 2)
+    run.until(lambda: MOMENTS[moment](run))
+    workers = run.workers()
+    os.kill(run.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 2 + BUSY
+    while any(map(alive, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.send(0)
+    run.check_nothing_lives_on()
+
+
+def test_idle_workers_follow_their_parent(source: Path, tmp_path: Path) -> None:
+    """More workers than tasks: some never get one."""
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 3, "--batch_size", 200_000)
+    run.until(lambda: len(run.workers()) == 3 and run.images())
+    workers = run.workers()
+    os.kill(run.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 2 + BUSY
+    while any(map(alive, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.send(0)
+
+
+@pytest.mark.parametrize("moment", ["both_workers", "first_image", "many_images"])
+def test_a_killed_worker_is_reported_with_the_likely_reason(
+    source: Path, tmp_path: Path, moment: str
+) -> None:
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 2)
+    run.until(lambda: MOMENTS[moment](run))
+    run.workers()[0].kill()
+    code, error = run.send(0)
+    assert code == 1
+    assert error == (
+        "single-image-gen: error: a worker process was killed (SIGKILL), most likely because "
+        "memory ran out: use fewer --threads; rerun to resume\n"
+    )
+    run.check_nothing_lives_on()
+
+
+def test_sigterm_to_a_worker_changes_nothing(source: Path, tmp_path: Path) -> None:
+    """As when a batch system sends it to every process: the parent answers for all."""
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 2)
+    run.until(lambda: run.images() > 1000)
+    for worker in run.workers():
+        worker.terminate()
+        worker.send_signal(signal.SIGINT)
+    now = run.images()
+    run.until(lambda: run.images() > now + 1000)
+    assert run.send(signal.SIGTERM)[0] == 143
+
+
+def test_a_run_ends_soon_after_its_last_image(source: Path, tmp_path: Path) -> None:
+    run = Run(source, tmp_path / "out", "--num_imgs", 600, "--threads", 2)
+    run.until((run.target / "batches.jsonl").exists)
+    code, error = run.send(0)
+    assert (code, error) == (0, "")
+    assert run.took < 1 + BUSY
+    run.check_nothing_lives_on()
+
+
+# The end regardless
+
+PROGRAM = """
+import os, signal, sys, threading, time
+from single_image_gen.signals import Terminated, ended_by_signals
+
+def end(number):
+    os.kill(os.getpid(), number)
+
+try:
+    with ended_by_signals({{130: "ended, 130", 143: "ended, 143"}}, program={program}):
+        {body}
+except (KeyboardInterrupt, Terminated) as error:
+    print(type(error).__name__, file=sys.stderr)
+    {after}
+"""
+BODIES = {
+    "raises": ("end({})", "", "{}"),
+    "another_exception": (
+        "try: end({})\n        except BaseException: import nothing_there",
+        "",
+        "{}",
+    ),
+    "swallowed": (
+        "try: end({})\n        except BaseException: pass\n        time.sleep(60)",
+        "",
+        "ended, {}",
+    ),
+    "stuck_in_cleaning_up": (
+        "try: end({})\n        finally: threading.Event().wait(60)",
+        "",
+        "ended, {}",
+    ),
+    "stuck_afterwards": ("end({})", "time.sleep(60)", "{}"),
+    "again_while_cleaning_up": (
+        "try: end({0})\n        finally: end({0}); end(15); end(2); time.sleep(0.1)",
+        "",
+        "{}",
+    ),
+    "again_afterwards": ("end({0})", "end({0}); end(2); end(15)", "{}"),
+    "in_a_finalizer": (
+        "class F:\n            def __del__(self): end({})\n        F()\n        time.sleep(60)",
+        "",
+        "ended, {}",
+    ),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+@pytest.mark.parametrize("name", BODIES)
+def test_a_signal_ends_the_program_whatever_becomes_of_it(name: str, number: int) -> None:
+    body, after, line = BODIES[name]
+    code = {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    text = PROGRAM.format(
+        program=True,
+        body=body.format(int(number)),
+        after=f"{after.format(int(number)) or 'pass'}; sys.exit({code})",
+    )
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=30
+    )
+    limit = {130: 2.0, 143: 5.0}[code]
+    assert time.monotonic() - began < limit + BUSY
+    assert done.returncode == code
+    raised = {130: "KeyboardInterrupt", 143: "Terminated"}[code]
+    assert done.stderr.splitlines() == [line.format(code if "ended" in line else raised)]
+
+
+def test_within_another_program_its_handlers_come_back(capsys: pytest.CaptureFixture[str]) -> None:
+    from single_image_gen.signals import ended_by_signals
+
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    hooks = sys.unraisablehook
+    messages = {130: "ended", 143: "ended"}
+    with pytest.raises(KeyboardInterrupt), ended_by_signals(messages, program=False):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+    assert sys.unraisablehook is hooks
+    time.sleep(1.7)  # it would have ended by now
+    assert "ended" not in capsys.readouterr().err
+
+
+def test_main_returns_the_code_of_an_interruption(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record = Journal.record
+    number = signal.SIGINT
+
+    def interrupted(self: Journal, marker: Marker) -> None:
+        record(self, marker)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Journal, "record", interrupted)
+    arguments = ["--imgpath", source, "--img_size", 16, "--num_imgs", 40, "--threads", 1]
+    for each, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        number = each
+        target = tmp_path / str(code)
+        assert main([str(value) for value in (*arguments, "--targetpath", target)]) == code
+        assert len(images_below(target)) == 16
+        assert not list(target.glob(".single-image-gen/staging/*"))
+        assert capsys.readouterr().err.endswith("rerun to resume\n")
