@@ -71,9 +71,16 @@ def pavement(rng: Rng) -> Street:
         s.rgb *= (0.55 + 0.8 * noise(rng, s.px, 1.3 * s.ppm, 6))[..., None]
         for _ in range(int(40 * (far - z))):  # leaves, paper, gum
             r = rng.uniform(0.005, 0.025)
-            s.oval(rng.uniform(-4, 4), rng.uniform(0, s.h), r, r * rng.uniform(0.5, 1.5),
-                   hsv(rng.choice([0.1, 0.25, 0.05, 0.6]), rng.uniform(0, 0.7),
-                       rng.uniform(0.2, 0.95)), drop=0.01)
+            s.oval(
+                rng.uniform(-4, 4),
+                rng.uniform(0, s.h),
+                r,
+                r * rng.uniform(0.5, 1.5),
+                hsv(
+                    rng.choice([0.1, 0.25, 0.05, 0.6]), rng.uniform(0, 0.7), rng.uniform(0.2, 0.95)
+                ),
+                drop=0.01,
+            )
         for x in (-1.75, 1.65):
             s.box(x, 0, 0.1, s.h, hsv(0.13, 0.5, 0.8), alpha=0.55)
         ground.put(s, [(-6, 0, far), (6, 0, far), (6, 0, z), (-6, 0, z)])
@@ -100,8 +107,13 @@ def houses(street: Street, rng: Rng) -> None:
                 metres = h * (1 - up) - 4.0 - 0.4 * ragged
                 lit = np.clip(metres * 4 + 0.5, 0, 1).astype(np.float32)
                 tint = tint * (1 - lit) + lit * np.float32([1.5, 1.32, 1.02])
-            street.put(s, [(a[0], h, a[1]), (b[0], h, b[1]), (b[0], 0, b[1]), (a[0], 0, a[1])],
-                       tint, 0.0, -500.0)
+            street.put(
+                s,
+                [(a[0], h, a[1]), (b[0], h, b[1]), (b[0], 0, b[1]), (a[0], 0, a[1])],
+                tint,
+                0.0,
+                -500.0,
+            )
             gable = Sheet(5.0, h, detail(z + 2, 200))
             gable.cover(masonry(rng, gable.px, gable.ppm, (0.24, 0.08), hsv(0.06, 0.3, 0.5)))
             for _ in range(3):
@@ -113,8 +125,9 @@ def houses(street: Street, rng: Rng) -> None:
                     bw, bh = 1.2, 0.7
                 bz = rng.uniform(max(z, 5.2), z + w + 2.2)
                 y = rng.uniform(3.3, max(3.6, min(h - bh, 8.0)))
-                street.stand(board(rng, bw, bh, detail(bz)), x - side * (bw / 2 + 0.12), y, bz,
-                             1.0, 0.12)
+                street.stand(
+                    board(rng, bw, bh, detail(bz)), x - side * (bw / 2 + 0.12), y, bz, 1.0, 0.12
+                )
             z += w
 
 
@@ -134,8 +147,16 @@ def stall(street: Street, rng: Rng, side: int, z: float, w: float) -> None:
     inner, outer = side * rng.uniform(2.05, 2.45), side * 3.9
     low, high = 0.72, 1.2
 
-    def slope(s: Sheet, x0: float, y0: float, x1: float, y1: float, tint: float = 1.0,
-              shadow: float = 0.0, nearer: float = 0.0) -> None:
+    def slope(
+        s: Sheet,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        tint: float = 1.0,
+        shadow: float = 0.0,
+        nearer: float = 0.0,
+    ) -> None:
         """From (x0, y0) at the street up to (x1, y1) at the wall, along the stall."""
         m, f = z, z + w
         if side < 0:
@@ -146,20 +167,30 @@ def stall(street: Street, rng: Rng, side: int, z: float, w: float) -> None:
 
     slope(crates(rng, w / 1.4, abs(outer - inner), ppm), inner, low, outer, high, 1.05)
     front = Sheet(w, low, ppm)
-    front.cover(masonry(rng, front.px, ppm, (2.0, 0.14), hsv(0.08, 0.5, 0.5), 0.015, 0.5)
-                if rng.random() < 0.5 else cloth(rng, front.px, ppm))
+    front.cover(
+        masonry(rng, front.px, ppm, (2.0, 0.14), hsv(0.08, 0.5, 0.5), 0.015, 0.5)
+        if rng.random() < 0.5
+        else cloth(rng, front.px, ppm)
+    )
     for _ in range(3):
         b = board(rng, 0.4, 0.26, ppm)
         x, y = rng.integers(0, front.px[1] - b.px[1]), rng.integers(0, front.px[0] - b.px[0])
-        front.rgb[y:y + b.px[0], x:x + b.px[1]] = b.rgb
+        front.rgb[y : y + b.px[0], x : x + b.px[1]] = b.rgb
     front.rgb *= np.linspace(1.0, 0.45, front.px[0], dtype=np.float32)[:, None, None]
     slope(front, inner, 0, inner, low, 0.9, 0.0, 0.01)
     end = Sheet(abs(outer - inner), high, ppm)
     end.cover(masonry(rng, end.px, ppm, (0.14, 1.5), hsv(0.08, 0.5, 0.5), 0.012, 0))
     end.rgb *= np.linspace(1.0, 0.5, end.px[0], dtype=np.float32)[:, None, None]
-    street.put(end, [(min(inner, outer), low if side > 0 else high, z),
-                     (max(inner, outer), high if side > 0 else low, z),
-                     (max(inner, outer), 0, z), (min(inner, outer), 0, z)], 0.85)
+    street.put(
+        end,
+        [
+            (min(inner, outer), low if side > 0 else high, z),
+            (max(inner, outer), high if side > 0 else low, z),
+            (max(inner, outer), 0, z),
+            (min(inner, outer), 0, z),
+        ],
+        0.85,
+    )
     box = crates(rng, w / 1.4, 0.5, ppm)
     x0, x1 = inner - side * 0.42, inner
     slope(box, x0, 0.26, x1, 0.4, 1.0, 0.0, 0.1)
@@ -170,13 +201,24 @@ def stall(street: Street, rng: Rng, side: int, z: float, w: float) -> None:
     side_wood.cover(masonry(rng, side_wood.px, ppm, (2.0, 0.1), hsv(0.1, 0.45, 0.5), 0.015, 0))
     side_wood.rgb *= np.linspace(1.0, 0.6, side_wood.px[0], dtype=np.float32)[:, None, None]
     left, right = ((x0, 0.26), (x1, 0.4))[::side]
-    street.put(side_wood, [(left[0], left[1], z), (right[0], right[1], z), (right[0], 0, z),
-                           (left[0], 0, z)], 0.8, 0.0, w / 2 + 0.02)
+    street.put(
+        side_wood,
+        [(left[0], left[1], z), (right[0], right[1], z), (right[0], 0, z), (left[0], 0, z)],
+        0.8,
+        0.0,
+        w / 2 + 0.02,
+    )
     for k in range(3):
         u, at = rng.uniform(0.25, 0.8), z + w * (k + 0.4) / 3
         x = inner * (1 - u) + outer * u
-        street.stand(crates(rng, 0.75, 0.36, detail(at), heap=True), x, low * (1 - u) + high * u,
-                     at, 1.0, 0.05)
+        street.stand(
+            crates(rng, 0.75, 0.36, detail(at), heap=True),
+            x,
+            low * (1 - u) + high * u,
+            at,
+            1.0,
+            0.05,
+        )
     cover = awning(rng, w, 2.0, ppm)
     edge, eaves = inner - side * 0.1, rng.uniform(2.35, 2.6)
     slope(cover, edge, eaves, side * 4.3, eaves + 0.15, 0.9, 0.0, -0.3)
@@ -187,8 +229,14 @@ def stall(street: Street, rng: Rng, side: int, z: float, w: float) -> None:
     street.stand(pole, edge, 0, z + 0.05, 0.9, 0.05)
     for _ in range(4):
         at = z + rng.uniform(0.2, w)
-        street.stand(hanging(rng, detail(at)), edge + side * rng.uniform(0.1, 1.1), eaves - 0.7, at,
-                     1.0, 0.06)
+        street.stand(
+            hanging(rng, detail(at)),
+            edge + side * rng.uniform(0.1, 1.1),
+            eaves - 0.7,
+            at,
+            1.0,
+            0.06,
+        )
     for k in range(2):
         at = z + w * (k + 0.5) / 2
         street.lamp(edge + side * 0.8, eaves - 0.2, at, 0.16, np.float32([0.55, 0.42, 0.22]))
@@ -211,8 +259,18 @@ def crowd(street: Street, rng: Rng) -> None:
         patch = Sheet(1.1, 0.7, 60)
         patch.oval(0, 0.35, 0.42, 0.2, np.zeros(3))
         patch.a = 0.75 * cv2.GaussianBlur(patch.a, (0, 0), 6)
-        street.put(patch, [(x - 0.55, 0, z + 0.4), (x + 0.55, 0, z + 0.4), (x + 0.55, 0, z - 0.3),
-                           (x - 0.55, 0, z - 0.3)], 1.0, 0.0, -0.3)
+        street.put(
+            patch,
+            [
+                (x - 0.55, 0, z + 0.4),
+                (x + 0.55, 0, z + 0.4),
+                (x + 0.55, 0, z - 0.3),
+                (x - 0.55, 0, z - 0.3),
+            ],
+            1.0,
+            0.0,
+            -0.3,
+        )
 
 
 def flock(street: Street, rng: Rng) -> None:
@@ -222,8 +280,18 @@ def flock(street: Street, rng: Rng) -> None:
         shade = Sheet(0.4, 0.3, 100)
         shade.oval(0, 0.15, 0.14, 0.06, np.zeros(3))
         shade.a = 0.6 * cv2.GaussianBlur(shade.a, (0, 0), 3)
-        street.put(shade, [(x - 0.2, 0, z + 0.15), (x + 0.2, 0, z + 0.15), (x + 0.2, 0, z - 0.15),
-                           (x - 0.2, 0, z - 0.15)], 1.0, 0.0, -0.2)
+        street.put(
+            shade,
+            [
+                (x - 0.2, 0, z + 0.15),
+                (x + 0.2, 0, z + 0.15),
+                (x + 0.2, 0, z - 0.15),
+                (x - 0.2, 0, z - 0.15),
+            ],
+            1.0,
+            0.0,
+            -0.2,
+        )
         bird = pigeon(rng, detail(z, 700))
         bird.w, bird.h = 0.28, 0.21  # drawn large, placed at a pigeon's size
         street.stand(bird, x, 0, z, flip=rng.random() < 0.5)
@@ -242,20 +310,31 @@ def overhead(street: Street, rng: Rng) -> None:
         if bunting:
             for x in np.arange(-4.0, 4.0, 0.34):
                 v = 1.5 - sag + sag * (x / 4.2) ** 2
-                wire.poly([(x, v), (x + 0.3, v), (x + 0.15, v - 0.36)], vivid(rng), puff=0.03,
-                          bump=0.012)
+                wire.poly(
+                    [(x, v), (x + 0.3, v), (x + 0.15, v - 0.36)], vivid(rng), puff=0.03, bump=0.012
+                )
         street.stand(wire, 0, y - 1.5, z)
         for x in [] if bunting else np.linspace(-3.6, 3.6, 9):
             v = y - sag + sag * (x / 4.2) ** 2
             size = rng.uniform(0.42, 0.52)
-            street.stand(lantern(rng, size, detail(z)), x + rng.normal(0, 0.08), v - 1.75 * size,
-                         z - 0.02, 1.0, 0.05)
+            street.stand(
+                lantern(rng, size, detail(z)),
+                x + rng.normal(0, 0.08),
+                v - 1.75 * size,
+                z - 0.02,
+                1.0,
+                0.05,
+            )
             street.lamp(x, v - 0.8 * size, z, 0.3, np.float32([0.6, 0.28, 0.1]))
     for _ in range(14):  # cables from wall to wall
         z, rise = rng.uniform(7, 30), rng.uniform(-1.2, 1.2)
         wire = Sheet(9.4, 3.6, detail(z, 250))
-        wire.line([(-4.6, 2.2 - rise), (0, 0.6), (4.6, 2.2 + rise)], 0.013, np.float32([0.1] * 3),
-                  rounds=4)
+        wire.line(
+            [(-4.6, 2.2 - rise), (0, 0.6), (4.6, 2.2 + rise)],
+            0.013,
+            np.float32([0.1] * 3),
+            rounds=4,
+        )
         street.stand(wire, 0, rng.uniform(0.25, 0.42) * z + 0.6, z)
     gate(street, rng)
 
@@ -271,22 +350,55 @@ def gate(street: Street, rng: Rng) -> None:
             s.box(3.3 * side - 0.24, y, 0.48, 0.12, gold, puff=0.05, gloss=0.7)
     s.box(-4.0, 4.9, 8.0, 0.3, red, puff=0.1, drop=0.15)
     s.box(-3.5, 3.75, 7.0, 0.2, red, puff=0.08, drop=0.15)
-    s.box(-2.3, 3.9, 4.6, 1.05, np.stack([hsv(0.5, 0.85, 0.45), hsv(0.52, 0.9, 0.28)]), puff=0.06,
-          drop=0.12)
+    s.box(
+        -2.3,
+        3.9,
+        4.6,
+        1.05,
+        np.stack([hsv(0.5, 0.85, 0.45), hsv(0.52, 0.9, 0.28)]),
+        puff=0.06,
+        drop=0.12,
+    )
     s.box(-2.2, 4.0, 4.4, 0.04, gold)
     s.box(-2.2, 4.82, 4.4, 0.04, gold)
     s.word("MARKET STREET", -2.0, 4.22, 4.0, 0.42, gold)
     for x in (-3.05, -2.55, 2.2, 2.7):
         s.box(x, 3.95, 0.36, 0.95, hsv(0.1, 0.6, 0.9), puff=0.05, drop=0.06)
     jade = hsv(0.43, 0.65, 0.42)
-    s.poly([(-4.5, 5.25), (-4.2, 5.2), (4.2, 5.2), (4.5, 5.25), (3.4, 5.7), (2.6, 6.2), (-2.6, 6.2),
-            (-3.4, 5.7)], jade, 1, puff=0.1, drop=0.2)
+    s.poly(
+        [
+            (-4.5, 5.25),
+            (-4.2, 5.2),
+            (4.2, 5.2),
+            (4.5, 5.25),
+            (3.4, 5.7),
+            (2.6, 6.2),
+            (-2.6, 6.2),
+            (-3.4, 5.7),
+        ],
+        jade,
+        1,
+        puff=0.1,
+        drop=0.2,
+    )
     for x in np.linspace(-4.2, 4.2, 41):
-        s.line([(x, 5.22), (0.85 * x, 5.6), (0.62 * x, 6.15)], [0.075, 0.06, 0.05],
-               jade * rng.uniform(0.85, 1.25), puff=0.07, gloss=0.6, drop=0.05)
+        s.line(
+            [(x, 5.22), (0.85 * x, 5.6), (0.62 * x, 6.15)],
+            [0.075, 0.06, 0.05],
+            jade * rng.uniform(0.85, 1.25),
+            puff=0.07,
+            gloss=0.6,
+            drop=0.05,
+        )
     s.line([(-2.75, 6.3), (0, 6.16), (2.75, 6.3)], 0.11, jade * 0.8, puff=0.1, gloss=0.4, drop=0.06)
-    s.line([(-4.6, 5.42), (-4.2, 5.22), (0, 5.16), (4.2, 5.22), (4.6, 5.42)], 0.075, gold,
-           puff=0.06, gloss=0.6, drop=0.08)
+    s.line(
+        [(-4.6, 5.42), (-4.2, 5.22), (0, 5.16), (4.2, 5.22), (4.6, 5.42)],
+        0.075,
+        gold,
+        puff=0.06,
+        gloss=0.6,
+        drop=0.08,
+    )
     s.oval(0, 6.4, 0.16, 0.2, gold, puff=0.2, gloss=0.9)
     street.stand(s, 0, 0, z, 1.0, 0.2)
 
@@ -326,7 +438,7 @@ def develop(canvas: Array, rng: Rng) -> Image.Image:
     rgb = 1 - (1 - rgb) * (1 - np.clip(cv2.resize(glow, (WIDTH, HEIGHT)), 0, 0.95))
     y, x = (g.astype(np.float32) for g in np.mgrid[0:HEIGHT, 0:WIDTH])
     rim = np.hypot(x / WIDTH - 0.5, y / HEIGHT - 0.5)[..., None]
-    rgb = rgb * (1.06 - 0.42 * rim ** 2)
+    rgb = rgb * (1.06 - 0.42 * rim**2)
     rgb = np.clip(rgb, 0, 1) ** 0.86
     rgb = 0.5 * rgb + 0.5 * rgb * rgb * (3 - 2 * rgb)
     tone = rgb.mean(2, keepdims=True)  # warm lights, cool shadows
@@ -344,8 +456,9 @@ def develop(canvas: Array, rng: Rng) -> Image.Image:
 def main() -> None:
     """Write both pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent,
-                        help="folder to write to")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent, help="folder to write to"
+    )
     out = parser.parse_args().out
     cv2.setNumThreads(1)  # one thread, so that every machine adds in the same order
     out.mkdir(parents=True, exist_ok=True)

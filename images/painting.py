@@ -13,12 +13,30 @@ Rng = np.random.Generator
 Array = np.ndarray
 
 LIGHT = np.array([-0.42, -0.66, 0.62], np.float32)  # towards the light; y points down
-PIGMENTS = ((0.0, 0.85, 0.8), (0.98, 0.8, 0.6), (0.03, 0.85, 0.92), (0.07, 0.85, 0.96),
-            (0.11, 0.8, 0.92), (0.14, 0.75, 0.96), (0.18, 0.65, 0.7), (0.27, 0.6, 0.62),
-            (0.36, 0.65, 0.5), (0.45, 0.6, 0.6), (0.5, 0.7, 0.62), (0.54, 0.6, 0.85),
-            (0.58, 0.75, 0.8), (0.62, 0.75, 0.6), (0.64, 0.65, 0.35), (0.72, 0.5, 0.6),
-            (0.8, 0.5, 0.5), (0.9, 0.65, 0.75), (0.94, 0.4, 0.95), (0.1, 0.15, 0.95),
-            (0.07, 0.6, 0.45), (0.6, 0.15, 0.3))  # hue, saturation, value
+PIGMENTS = (
+    (0.0, 0.85, 0.8),
+    (0.98, 0.8, 0.6),
+    (0.03, 0.85, 0.92),
+    (0.07, 0.85, 0.96),
+    (0.11, 0.8, 0.92),
+    (0.14, 0.75, 0.96),
+    (0.18, 0.65, 0.7),
+    (0.27, 0.6, 0.62),
+    (0.36, 0.65, 0.5),
+    (0.45, 0.6, 0.6),
+    (0.5, 0.7, 0.62),
+    (0.54, 0.6, 0.85),
+    (0.58, 0.75, 0.8),
+    (0.62, 0.75, 0.6),
+    (0.64, 0.65, 0.35),
+    (0.72, 0.5, 0.6),
+    (0.8, 0.5, 0.5),
+    (0.9, 0.65, 0.75),
+    (0.94, 0.4, 0.95),
+    (0.1, 0.15, 0.95),
+    (0.07, 0.6, 0.45),
+    (0.6, 0.15, 0.3),
+)  # hue, saturation, value
 
 
 def hsv(hue: float, sat: float, val: float) -> Array:
@@ -42,10 +60,13 @@ def noise(rng: Rng, px: tuple[int, int], cell: float, octaves: int = 4, tall: fl
         if cell >= 1.5 and big[0] * big[1] < 4 * h * w + 10000:
             grid = cv2.resize(rng.random((gh, gw), np.float32), big, interpolation=cv2.INTER_CUBIC)
         else:  # cells much larger than the picture, or smaller than a pixel
-            grid = cv2.resize(rng.random((min(gh, h + 4), min(gw, w + 4)), np.float32), (w, h),
-                              interpolation=cv2.INTER_CUBIC)
+            grid = cv2.resize(
+                rng.random((min(gh, h + 4), min(gw, w + 4)), np.float32),
+                (w, h),
+                interpolation=cv2.INTER_CUBIC,
+            )
         y, x = max(0, grid.shape[0] - h) // 2, max(0, grid.shape[1] - w) // 2
-        out += amp * grid[y:y + h, x:x + w]
+        out += amp * grid[y : y + h, x : x + w]
         total, amp, cell = total + amp, amp * 0.55, cell / 2
         if cell < 0.7:
             break
@@ -66,10 +87,18 @@ def relief(height: Array, gloss: float = 0.0) -> tuple[Array, Array]:
     return shade, (gloss * spec).astype(np.float32)
 
 
-def masonry(rng: Rng, px: tuple[int, int], ppm: float, unit: tuple[float, float], colour: Array,
-            gap: float = 0.012, stagger: float = 0.5, vary: float = 0.13) -> Array:
+def masonry(
+    rng: Rng,
+    px: tuple[int, int],
+    ppm: float,
+    unit: tuple[float, float],
+    colour: Array,
+    gap: float = 0.012,
+    stagger: float = 0.5,
+    vary: float = 0.13,
+) -> Array:
     """Bricks, tiles, planks or paving stones: units of `unit` metres, `ppm` pixels per metre."""
-    y, x = (g.astype(np.float32) / ppm for g in np.mgrid[0:px[0], 0:px[1]])
+    y, x = (g.astype(np.float32) / ppm for g in np.mgrid[0 : px[0], 0 : px[1]])
     row = np.floor(y / unit[1])
     x = x + stagger * unit[0] * (row % 2)
     col = np.floor(x / unit[0])
@@ -89,7 +118,7 @@ def masonry(rng: Rng, px: tuple[int, int], ppm: float, unit: tuple[float, float]
 
 def cloth(rng: Rng, px: tuple[int, int], ppm: float) -> Array:
     """Patterned fabric: stripes, checks, dots, flowers or a plain weave."""
-    y, x = (g.astype(np.float32) / ppm for g in np.mgrid[0:px[0], 0:px[1]])
+    y, x = (g.astype(np.float32) / ppm for g in np.mgrid[0 : px[0], 0 : px[1]])
     one, two = vivid(rng), hsv(rng.random(), rng.uniform(0, 0.7), rng.choice([0.2, 0.95, 0.9]))
     kind, size = rng.integers(7), rng.uniform(0.03, 0.09)
     soft = max(0.5 / (ppm * size), 0.04)
@@ -104,8 +133,12 @@ def cloth(rng: Rng, px: tuple[int, int], ppm: float) -> Array:
     elif kind == 2:
         mix = 0.5 * wave(x) + 0.5 * wave(y)
     elif kind == 3:
-        r = np.hypot((x + 0.5 * size * (np.floor(y / size) % 2)) % size - size / 2,
-                     y % size - size / 2) / size
+        r = (
+            np.hypot(
+                (x + 0.5 * size * (np.floor(y / size) % 2)) % size - size / 2, y % size - size / 2
+            )
+            / size
+        )
         mix = np.clip((0.3 - r) / soft + 0.5, 0, 1)
     elif kind == 4:
         mix = np.clip((noise(rng, px, size * ppm, 2) - 0.52) * 14, 0, 1)
@@ -143,16 +176,26 @@ class Sheet:
         """Fill the sheet."""
         self.rgb[:], self.a[:] = rgb, 1.0
 
-    def lay(self, polys: list[Array], colour: Array, puff: float = 0.0, gloss: float = 0.0,
-            drop: float = 0.0, bump: float = 0.0, alpha: float = 1.0) -> None:
+    def lay(
+        self,
+        polys: list[Array],
+        colour: Array,
+        puff: float = 0.0,
+        gloss: float = 0.0,
+        drop: float = 0.0,
+        bump: float = 0.0,
+        alpha: float = 1.0,
+    ) -> None:
         """Lay the union of polygons (metres) on the sheet as one body lit from the upper left.
 
         colour: one colour, two (top and bottom), or a whole picture of the sheet's size.
         puff: how far from its rim the body bulges; drop: reach of the soft shadow below it; bump:
         depth of creases; all in metres.
         """
-        px = [np.stack([p[:, 0] + self.lean * p[:, 1] + self.w / 2, self.h - p[:, 1]], 1) * self.ppm
-              for p in polys]
+        px = [
+            np.stack([p[:, 0] + self.lean * p[:, 1] + self.w / 2, self.h - p[:, 1]], 1) * self.ppm
+            for p in polys
+        ]
         every, reach = np.concatenate(px), int(2 * drop * self.ppm) + 3
         x0, y0 = np.maximum(np.floor(every.min(0)).astype(int) - reach, 0)
         x1, y1 = np.minimum(np.ceil(every.max(0)).astype(int) + reach, self.px[::-1])
@@ -160,8 +203,9 @@ class Sheet:
             return
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         for p in px:
-            cv2.fillPoly(mask, [np.round((p - (x0, y0) - 0.5) * 16).astype(np.int32)], 255,
-                         cv2.LINE_AA, 4)
+            cv2.fillPoly(
+                mask, [np.round((p - (x0, y0) - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4
+            )
         m = mask.astype(np.float32) / 255
         if self.clip is not None:
             m = m * self.clip[y0:y1, x0:x1]
@@ -169,8 +213,9 @@ class Sheet:
         if drop > 0 and drop * self.ppm > 0.4:
             d = drop * self.ppm
             dark = cv2.GaussianBlur(m, (0, 0), 0.6 * d)
-            dark = cv2.warpAffine(dark, np.float32([[1, 0, 0.35 * d], [0, 1, 0.6 * d]]),
-                                  dark.shape[::-1])
+            dark = cv2.warpAffine(
+                dark, np.float32([[1, 0, 0.35 * d], [0, 1, 0.6 * d]]), dark.shape[::-1]
+            )
             rgb *= 1 - 0.62 * dark[..., None]
         colour = np.asarray(colour, np.float32)
         if colour.ndim == 2:
@@ -194,8 +239,9 @@ class Sheet:
                 bend = cv2.GaussianBlur(height, (0, 0), 1 + 0.2 * r)
                 cols -= 0.4 * r * cv2.Sobel(bend, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
                 rows -= 0.25 * r * cv2.Sobel(bend, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
-                colour = cv2.remap(colour, cols, rows, cv2.INTER_LINEAR,
-                                   borderMode=cv2.BORDER_REPLICATE)
+                colour = cv2.remap(
+                    colour, cols, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+                )
             shade, shine = relief(height, gloss)
             colour = colour * shade[..., None] + shine[..., None]
         if self.outline and puff:
@@ -223,23 +269,39 @@ class Sheet:
         """A rectangle from its lower left corner."""
         self.lay([np.float32([(x, y), (x + w, y), (x + w, y + h), (x, y + h)])], colour, **look)
 
-    def oval(self, x: float, y: float, rx: float, ry: float, colour: Array, turn: float = 0.0,
-             **look: float) -> None:
+    def oval(
+        self,
+        x: float,
+        y: float,
+        rx: float,
+        ry: float,
+        colour: Array,
+        turn: float = 0.0,
+        **look: float,
+    ) -> None:
         """An ellipse."""
         t = np.linspace(0, 2 * np.pi, 40, endpoint=False)
         u, v, c, s = rx * np.cos(t), ry * np.sin(t), math.cos(turn), math.sin(turn)
         self.lay([np.stack([x + u * c - v * s, y + u * s + v * c], 1)], colour, **look)
 
-    def line(self, points: list, radius: float | list[float], colour: Array, rounds: int = 2,
-             **look: float) -> None:
+    def line(
+        self,
+        points: list,
+        radius: float | list[float],
+        colour: Array,
+        rounds: int = 2,
+        **look: float,
+    ) -> None:
         """A smooth stroke with a radius, or one radius for each point."""
         r = np.broadcast_to(np.asarray(radius, np.float32), (len(points),))
         p = curve(np.column_stack([np.asarray(points, np.float32), r]).tolist(), rounds)
         t = np.linspace(0, 2 * np.pi, 12, endpoint=False)
         ring = np.stack([np.cos(t), np.sin(t)], 1)
         dots = [q[:2] + q[2] * ring for q in p]
-        hulls = [cv2.convexHull(np.concatenate(ab).astype(np.float32))[:, 0]
-                 for ab in zip(dots[:-1], dots[1:], strict=True)]
+        hulls = [
+            cv2.convexHull(np.concatenate(ab).astype(np.float32))[:, 0]
+            for ab in zip(dots[:-1], dots[1:], strict=True)
+        ]
         self.lay(hulls, colour, **look)
 
     def word(self, text: str, x: float, y: float, w: float, h: float, colour: Array) -> None:
@@ -252,23 +314,29 @@ class Sheet:
         m = cv2.resize(np.asarray(image, np.float32) / 255, (pw, ph), interpolation=cv2.INTER_AREA)
         x0, y0 = round((x + self.w / 2) * self.ppm), round((self.h - y - h) * self.ppm)
         ys, xs = slice(max(y0, 0), y0 + ph), slice(max(x0, 0), x0 + pw)
-        m = m[ys.start - y0:, xs.start - x0:][:self.px[0] - ys.start, :self.px[1] - xs.start, None]
+        m = m[ys.start - y0 :, xs.start - x0 :][
+            : self.px[0] - ys.start, : self.px[1] - xs.start, None
+        ]
         self.rgb[ys, xs] = self.rgb[ys, xs] * (1 - m) + m * colour
 
     def glyph(self, rng: Rng, x: float, y: float, size: float, colour: Array) -> None:
         """An invented brush-written character: bars, posts, sweeping feet, perhaps two halves."""
         parts = [(0.0, 1.0)] if rng.random() < 0.5 else [(0.0, 0.44), (0.42, 0.58)]
         for left, wide in parts:
+
             def at(u: float, v: float, left: float = left, wide: float = wide) -> tuple:
                 return x + (left + u * wide) * size, y + v * size
 
             strokes = []
-            for v in sorted(rng.choice([0.95, 0.78, 0.6, 0.42, 0.24, 0.06], rng.integers(2, 5),
-                                       replace=False)):
+            for v in sorted(
+                rng.choice([0.95, 0.78, 0.6, 0.42, 0.24, 0.06], rng.integers(2, 5), replace=False)
+            ):
                 u = rng.uniform(0.0, 0.25)
                 strokes.append([at(u, v - 0.02), at(0.5, v), at(1 - u, v + 0.03)])
-            strokes += [[at(u, rng.uniform(0.75, 1)), at(u, 0.5), at(u, rng.uniform(0, 0.4))]
-                        for u in rng.permutation([0.18, 0.5, 0.82])[:rng.integers(1, 4)]]
+            strokes += [
+                [at(u, rng.uniform(0.75, 1)), at(u, 0.5), at(u, rng.uniform(0, 0.4))]
+                for u in rng.permutation([0.18, 0.5, 0.82])[: rng.integers(1, 4)]
+            ]
             if rng.random() < 0.6:
                 strokes.append([at(0.5, 0.55), at(0.35, 0.25), at(0.0, 0.0)])
                 strokes.append([at(0.5, 0.5), at(0.7, 0.2), at(1.0, 0.0)])

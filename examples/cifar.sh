@@ -1,0 +1,13 @@
+#!/bin/sh
+# One photograph in the place of CIFAR's training set: 50,000 images of 32 x 32 pixels.
+#
+#   cifar.sh IMAGE TARGET [NUM_IMGS] [flags...]
+set -eu
+image=${1:?usage: cifar.sh IMAGE TARGET [NUM_IMGS] [flags...]}
+target=${2:?usage: cifar.sh IMAGE TARGET [NUM_IMGS] [flags...]}
+shift 2
+images=50000
+case ${1-} in [0-9]*) images=$1 && shift ;; esac
+
+exec single-image-gen --imgpath "$image" --targetpath "$target" \
+    --num_imgs "$images" --img_size 32 "$@"
