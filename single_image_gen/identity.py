@@ -13,6 +13,7 @@ from single_image_gen._version import __version__
 from single_image_gen.spec import Spec
 
 DATASET = "dataset.json"
+CPU_AVX2 = 11  # CV_CPU_AVX2 of OpenCV, which Python has no name for
 MOST_JSON = 2**28  # bytes, far more than any dataset.json has
 
 
@@ -56,13 +57,16 @@ def current_versions(engine: str) -> dict[str, str]:
     libraries = ["torch", "numpy", "pillow"]
     if engine == "torchvision":
         libraries.append("torchvision")
-    versions = {"single-image-gen": __version__, "machine": platform.machine()}
+    import cv2  # noqa: PLC0415 - it is published under four names, so it is asked itself
+
+    machine = platform.machine()
+    # OpenCV's colour and warp round differently without it; of what came after (AVX-512) none does
+    if machine.lower() in ("x86_64", "amd64") and not cv2.checkHardwareSupport(CPU_AVX2):
+        machine += " without AVX2"
+    versions = {"single-image-gen": __version__, "machine": machine, "opencv": cv2.__version__}
     for name in libraries:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-    import cv2  # noqa: PLC0415 - it is published under four names, so it is asked itself
-
-    versions["opencv"] = cv2.__version__
     return versions
 
 
