@@ -23,8 +23,9 @@ class Progress:
 
     def __init__(self, total: int, done: int, *, quiet: bool = False) -> None:
         self._total = total
-        self._done = self._before = done
-        self._began = self._shown = time.monotonic()
+        self._done = done
+        self._first: tuple[float, int] | None = None
+        self._shown = time.monotonic()
         self._lines = not quiet and not sys.stderr.isatty()
         self._bar = None
         if not quiet and not self._lines:
@@ -50,13 +51,19 @@ class Progress:
         if self._bar is not None:
             self._bar.update(images)
         now = time.monotonic()
+        if self._first is None:
+            self._first = now, self._done  # starting the workers tells nothing of their speed
         if self._lines and now - self._shown >= SECONDS_BETWEEN_LINES:
             self._shown = now
-            rate = (self._done - self._before) / (now - self._began)
-            line = f"{self._done:,}/{self._total:,} images, {rate:,.0f} images/s"
-            if rate:  # the contact sheet may be the first to be finished
-                line += f", {_duration((self._total - self._done) / rate)} left"
-            print(line, file=sys.stderr, flush=True)
+            print(self._line(now, *self._first), file=sys.stderr, flush=True)
+
+    def _line(self, now: float, since: float, before: int) -> str:
+        line = f"{self._done:,}/{self._total:,} images"
+        if now == since or self._done == before:
+            return line
+        rate = (self._done - before) / (now - since)
+        left = _duration((self._total - self._done) / rate)
+        return f"{line}, {rate:,.0f} images/s, {left} left"
 
 
 def _duration(seconds: float) -> str:

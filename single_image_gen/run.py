@@ -34,7 +34,7 @@ from single_image_gen.spec import (
     draw_range,
 )
 from single_image_gen.staging import Target
-from single_image_gen.usable import refusing_unusable
+from single_image_gen.usable import check_not_inside, refusing_unusable
 from single_image_gen.workers import Work, run_tasks
 
 if TYPE_CHECKING:
@@ -163,6 +163,7 @@ def generate(
     )
     check_engine(engine)
     targetpath = os.fspath(targetpath)
+    check_not_inside(targetpath)
     with refusing_unusable(targetpath):
         outlook = look(
             targetpath,

@@ -54,6 +54,21 @@ def refusing_unusable(targetpath: str) -> Iterator[None]:
         raise TargetError(f"{targetpath}: {os.strerror(errno.ENAMETOOLONG)}: {remedy}") from None
 
 
+def check_not_inside(targetpath: str) -> None:
+    """Refuse a target among the images of another dataset, which would gain a class by it.
+
+    Raises:
+        TargetError: with the dataset that it is inside of.
+    """
+    path = os.path.abspath(targetpath)
+    while (parent := os.path.dirname(path)) != path:
+        if os.path.basename(path) == "train" and os.path.isfile(os.path.join(parent, DATASET)):
+            raise TargetError(
+                f"{targetpath} is inside the dataset {parent}: choose another --targetpath"
+            )
+        path = parent
+
+
 def check_places(target: Target, spec: Spec) -> None:
     """Refuse a target in which a link, or another thing, has the name of a folder or a record.
 

@@ -203,7 +203,7 @@ def test_the_training_step_of_the_readme_runs(photos: Path, capsys) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     steps = [block for block in blocks if "SingleImageDataset(" in block and "backward" in block]
     assert len(steps) == 1
-    code = steps[0].replace("photo.jpg", str(photos / "one.png"))
+    code = steps[0].replace("images/market.jpg", str(photos / "one.png"))
     threads = torch.get_num_threads()
     exec(compile(code, str(README), "exec"), {"__name__": "__main__"})
     torch.set_num_threads(threads)

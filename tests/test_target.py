@@ -579,3 +579,19 @@ def test_overwriting_follows_no_class_out_of_the_target(
     (half / "train/pic").symlink_to(outside)
     assert "symbolic link" in refusal(source, half, capsys, "--overwrite")
     assert snapshot(outside) == before
+
+
+def test_a_target_among_the_images_of_another_dataset_is_refused(
+    tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--imgpath", str(photo), "--num_imgs", "4", "--img_size", "16", "--threads", "1"]
+    assert main([*flags, "--targetpath", str(tmp_path / "one"), "--quiet"]) == 0
+    before = tree_hash(tmp_path / "one")
+    for inside in ("one/train", "one/train/photo", "one/train/new"):
+        assert main([*flags, "--targetpath", str(tmp_path / inside)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert f"is inside the dataset {tmp_path / 'one'}" in error
+    assert tree_hash(tmp_path / "one") == before
+    assert [p.name for p in (tmp_path / "one/train").iterdir()] == ["photo"]
+    assert main([*flags, "--targetpath", str(tmp_path / "one/beside"), "--quiet"]) == 0
