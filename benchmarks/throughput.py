@@ -56,6 +56,8 @@ def main() -> None:
     if arguments.child:
         way, workers, count = arguments.child
         make(arguments, way, int(workers), int(count))
+        if workers != "1":
+            end_workers()
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         print(
             max(peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if workers == "1" else 0)
@@ -162,6 +164,13 @@ def make(arguments: argparse.Namespace, way: str, workers: int, count: int) -> N
         engine=way.removesuffix("-tar"),
         format="webdataset" if way.endswith("-tar") else "folder",
     )
+
+
+def end_workers() -> None:
+    """Wait for joblib's idle workers to end: only then is their memory accounted for."""
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor(reuse=True).shutdown(wait=True)
 
 
 def recipe_of(arguments: argparse.Namespace) -> object:
