@@ -28,9 +28,18 @@ class Terminated(BaseException):
     """SIGTERM came; like KeyboardInterrupt no Exception, so that nothing handles it on its way."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """SIGINT came.
+
+    A class of its own, because Python remembers a KeyboardInterrupt proper that left an `exec` of
+    text, as imports of dataclasses and named tuples do: `python -m` then dies by the signal in the
+    end, whatever exit code was asked for.
+    """
+
+
 @contextlib.contextmanager
 def ended_by_signals(messages: Mapping[int, str], *, program: bool) -> Iterator[None]:
-    """Within the context, the first signal raises KeyboardInterrupt or Terminated out of it.
+    """Within the context, the first signal raises Interrupted or Terminated out of it.
 
     Later signals change nothing. Outside the main thread the context does nothing: whoever called
     from there handles signals.
@@ -76,7 +85,7 @@ class _Ending:
         """The signals' handler."""
         for each in CODES:
             signal.signal(each, signal.SIG_IGN)
-        self.error = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        self.error = Terminated() if number == signal.SIGTERM else Interrupted()
         # what is cut short may complain; the user knows why
         sys.unraisablehook = threading.excepthook = _say_nothing
         with contextlib.suppress(RuntimeError):  # no more threads

@@ -195,6 +195,19 @@ def test_ctrl_c_at_any_time(source: Path, tmp_path: Path, threads: int, delay: f
     run.check_nothing_lives_on()
 
 
+def test_ctrl_c_while_text_is_executed(tmp_path: Path) -> None:
+    """As when a dataclass is defined; only `python -m` is told apart."""
+    (tmp_path / "program.py").write_text(
+        "import os, signal\n"
+        "from single_image_gen import cli\n"
+        "cli._generate = lambda _: exec('os.kill(os.getpid(), signal.SIGINT)')\n"
+        "raise SystemExit(cli.main())\n"
+    )
+    command = [sys.executable, "-m", "program"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, RESUME.format("interrupted") + "\n")
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_ctrl_c_several_times(source: Path, tmp_path: Path, threads: int) -> None:
     run = Run(source, tmp_path / "out", *MANY, "--threads", threads)
