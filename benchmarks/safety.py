@@ -131,7 +131,8 @@ def journals(
         for number in range(lines):
             one = numbers.batch(number)
             crcs = random.randbytes(4 * one.count).hex()
-            marker = Marker(one.first, one.stop, one.count, 14_000 * one.count, "0" * 64, crcs)
+            size = 14_000 * one.count
+            marker = Marker(one.first, one.stop, one.count, size, spec.digest, "0" * 64, crcs)
             file.write(marker_lines([marker]))
     size = (target / "batches.jsonl").stat().st_size
     if share == 1:
@@ -162,7 +163,7 @@ from single_image_gen.staging import Target
 
 with Target(sys.argv[1]) as target:
     spec = Journal(target).read().spec
-    done = Journal(target).done()
+    done = Journal(target).done(spec)
 for shards in (1, 7):
     plan = Plan(spec.num_imgs, spec.batch_size, 0, shards)
     assert sum(batch.count for batch in plan.pending(done)) == plan.images(done)

@@ -6,22 +6,40 @@ Nothing here imports torch, OpenCV or joblib: `--help` answers at once.
 from __future__ import annotations
 
 import argparse
-from typing import Any, NoReturn
+import difflib
+import os
+import textwrap
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from single_image_gen._version import __version__
 from single_image_gen.recipe import PAPER, RECIPES, SCRIPT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PROG = "single-image-gen"
 REFUSED = 2
 MOST_MESSAGE = 4000  # characters
 
+COMMANDS = ("verify", "params", "render", "inspect")
+WIDTH = 79  # of what argparse leaves as it is
+
+USAGE = f"""\
+{PROG} --imgpath PATH [PATH ...] [--targetpath DIR] [FLAG ...]
+       {PROG} {{{",".join(COMMANDS)}}} ..."""
 EPILOG = f"""\
+an example, 1,000 images and a contact sheet of them (out/preview.png):
+  {PROG} --imgpath photo.jpg --targetpath out --num_imgs 1000
+
 other commands, each with its own --help:
-  {PROG} verify  TARGET [--repair] [--json]     check every file; make damaged ones again
-  {PROG} params  TARGET [--index 0-99]          what was drawn for each image, as JSON lines
-  {PROG} render  DATASET_JSON --index 3,10-20 --targetpath DIR
-                                                            make just these images again
-  {PROG} inspect IMAGE [IMAGE ...] [--plot PNG] is this photograph a good source?
+  {PROG} verify TARGET [--repair] [--json]
+      check every file; make damaged ones again
+  {PROG} params TARGET [--index 0-99]
+      what was drawn for each image, as JSON lines
+  {PROG} render DATASET_JSON --index 3,10-20 --targetpath DIR
+      make just these images again
+  {PROG} inspect IMAGE [IMAGE ...] [--plot PNG]
+      is this photograph a good source?
 
 Flags may be written with dashes too: --num-imgs is --num_imgs.
 """
@@ -31,6 +49,7 @@ def build_parser() -> Parser:
     """The parser of the default command, which generates a dataset."""
     parser = Parser(
         prog=PROG,
+        usage=USAGE,
         description="One photograph in, a whole self-supervised-learning dataset out.",
         epilog=EPILOG,
     )
@@ -45,6 +64,7 @@ def build_parser() -> Parser:
 
 def _add_what(what: Any) -> None:
     from single_image_gen import spec  # noqa: PLC0415 - imports numpy and Pillow, nothing slower
+    from single_image_gen.engines import DEFAULT_ENGINE, ENGINES  # noqa: PLC0415 - likewise
 
     add_flag(what, "imgpath", nargs="+", metavar="PATH", help="source images: files, or folders")
     add_flag(
@@ -85,6 +105,13 @@ def _add_what(what: Any) -> None:
         default=argparse.SUPPRESS,
         metavar="Q",
         help=f"JPEG quality, 1 to 100, 4:2:0 (default: {spec.DEFAULT_QUALITY})",
+    )
+    add_flag(
+        what,
+        "engine",
+        choices=ENGINES,
+        default=argparse.SUPPRESS,
+        help=f"what renders: the fast one, or the reference (default: {DEFAULT_ENGINE})",
     )
     _setting(what, "include_sources", "the sources themselves are the first N images")
     add_flag(
@@ -132,8 +159,7 @@ def _add_recipe(recipe: Any) -> None:
 
 
 def _add_workers(work: Any) -> None:
-    from single_image_gen.backends import BACKENDS  # noqa: PLC0415 - imports numpy
-    from single_image_gen.engines import DEFAULT_ENGINE, ENGINES  # noqa: PLC0415 - likewise
+    from single_image_gen.backends import BACKENDS  # noqa: PLC0415 - not needed by other commands
 
     add_flag(work, "threads", type=int, metavar="N", help="workers (default: all usable CPUs)")
     add_flag(
@@ -142,13 +168,6 @@ def _add_workers(work: Any) -> None:
         type=int,
         metavar="N",
         help="images in a task, a resume point, a tar (default: from num_imgs and format)",
-    )
-    add_flag(
-        work,
-        "engine",
-        choices=ENGINES,
-        default=argparse.SUPPRESS,
-        help=f"the fast one, or the reference (default: {DEFAULT_ENGINE})",
     )
     add_flag(
         work,
@@ -189,21 +208,62 @@ def _add_manners(work: Any) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that takes dashes for underscores and puts errors on one line."""
+    """An ArgumentParser that puts errors on one line and says what may have been meant."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, description: str, **options: Any) -> None:
         super().__init__(
-            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,  # for the epilog
+            description=textwrap.fill(description, WIDTH),
+            **options,
         )
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, which has no suggestions before Python 3.14, and none for flags."""
+        arguments, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown[0])}")
+        return arguments
+
+    def _meant(self, word: str) -> str:
+        if word.startswith("-"):
+            flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            return _suggestion(word.partition("=")[0], flags)
+        return f"; {about_word(word)}" if self.prog == PROG else ""
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and one line."""
         self.exit(REFUSED, f"{PROG}: error: {one_line(message)} (see {self.prog} --help)\n")
 
 
+def about_word(word: str) -> str:
+    """What to say of a word that stands where a flag or a command should."""
+    if word in COMMANDS:
+        return f"a command goes first: {PROG} {word} ..."
+    if meant := _suggestion(word, COMMANDS):
+        return f"{word!r} is no command{meant}"
+    if os.path.exists(os.path.join(word, "dataset.json")):
+        return f"to check the dataset {word}: {PROG} verify {word}"
+    if os.path.exists(word):
+        return f"to make a dataset of {word}: --imgpath {word}"
+    return (
+        f"{word!r} is no command: there are {', '.join(COMMANDS)}; making a dataset needs none, "
+        "but --imgpath PATH"
+    )
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    """The known word that is like this one, as a question; empty if there is none."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
 def add_flag(group: Any, name: str, **options: Any) -> None:
-    """Add a flag under both of its spellings."""
-    group.add_argument(*dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")), **options)
+    """Add a flag under both of its spellings, of which the help shows one."""
+    group.add_argument(f"--{name}", **options)
+    if "_" in name:
+        options["help"] = argparse.SUPPRESS
+        group.add_argument(f"--{name.replace('_', '-')}", **options)
 
 
 def _setting(group: Any, name: str, text: str, **options: Any) -> None:

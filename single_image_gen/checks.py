@@ -172,7 +172,7 @@ def check_files(target: Target, spec: Spec, record: Record) -> Checked:
         size += len(joined)
     actual = None
     if len(crcs) == record.stop - record.first:
-        actual = make_marker(record, size, digest.hexdigest(), crcs.values())
+        actual = make_marker(spec, record, size, digest.hexdigest(), crcs.values())
     if actual == record.marker:
         actual = record.marker  # one object: there may be millions of checksums in all
     elif record.marker is not None and (not actual or actual.digest != record.marker.digest):
@@ -184,10 +184,10 @@ def check_files(target: Target, spec: Spec, record: Record) -> Checked:
     return Checked(record, tuple(found), actual, intact, size)
 
 
-def make_marker(record: Record, size: int, digest: str, crcs: Iterable[str]) -> Marker:
+def make_marker(spec: Spec, record: Record, size: int, digest: str, crcs: Iterable[str]) -> Marker:
     """The marker of a batch whose files have these checksums."""
     count = record.stop - record.first
-    return Marker(record.first, record.stop, count, size, digest, "".join(crcs))
+    return Marker(record.first, record.stop, count, size, spec.digest, digest, "".join(crcs))
 
 
 def wrong_record(record: Record) -> Finding:
@@ -225,16 +225,16 @@ def _compare(
 def fault_of(jpeg: bytes, spec: Spec) -> str | None:
     """What can be seen to be wrong with a file without knowing what it should hold."""
     if not jpeg:
-        return "it is empty"
+        return "empty"
     side = spec.recipe.img_size
     try:
         with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
             if image.size != (side, side):
                 width, height = image.size
-                return f"it has {width} x {height} pixels instead of {side} x {side}"
+                return f"{width} x {height} pixels instead of {side} x {side}"
             image.load()
     except UnidentifiedImageError:
-        return "it is no JPEG"
+        return "not a JPEG"
     except Exception as error:  # noqa: BLE001 - damaged files raise whatever their decoder meets
-        return f"it cannot be decoded: {' '.join(str(error).split())}"
+        return f"cannot be decoded ({' '.join(str(error).split())})"
     return None

@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import io
 import os
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from single_image_gen.arguments import PROG, REFUSED, build_parser, one_line, printable
+from single_image_gen.arguments import (
+    COMMANDS,
+    PROG,
+    REFUSED,
+    about_word,
+    build_parser,
+    one_line,
+    printable,
+)
 from single_image_gen.recipe import RECIPES, Recipe
 from single_image_gen.signals import INTERRUPTED, TERMINATED, Terminated, ended_by_signals
+from single_image_gen.words import counted, size_of
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +38,6 @@ PASSED_ON = (  # flags that `generate` takes as they are
     *("threads", "backend", "scheduler", "overwrite", "accept_versions", "durable"),
     *("max_pixels", "dry_run", "quiet"),
 )
-COMMANDS = ("verify", "params", "render", "inspect")
 DONE, FAILED = 0, 1  # and REFUSED, INTERRUPTED, TERMINATED
 
 
@@ -42,9 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 failed while working, 2 wrong use or input, 130 interrupted,
         143 terminated.
     """
+    program = argv is None
+    if program:
+        _open_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names it cannot show are no failure
-    program = argv is None
     argv = list(sys.argv[1:] if argv is None else argv)
     command = argv[0] if argv and argv[0] in COMMANDS else None
     kept = "" if command else "; what is finished is kept: rerun to resume"
@@ -70,8 +81,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _exit_code(error)
         if code is None:
             raise
-        resume = "; rerun to resume" if code == FAILED and not command else ""
+        resume = _resume(error) if code == FAILED and not command else ""
         return _say(code, f"error: {message_of(error)}{resume}")
+
+
+def _open_streams() -> None:
+    """Where stdout or stderr is closed (`2>&-`), let it lead nowhere.
+
+    Else the next file that is opened takes its descriptor, and libraries write complaints there.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for the whole process
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - likewise
+
+
+def _resume(error: Exception) -> str:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "; make room, then rerun to resume" if full else "; rerun to resume"
 
 
 def _command(name: str) -> Callable[[list[str]], int]:
@@ -128,7 +156,10 @@ def _plain_warnings(*, quiet: bool) -> Iterator[None]:
 
 
 def _generate(argv: list[str]) -> int:
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    if argv and not argv[0].startswith("-"):
+        parser.error(about_word(argv[0]))
+    arguments = parser.parse_args(argv)
     options = _options(arguments)
     from single_image_gen.cluster import WHOLE  # noqa: PLC0415 - not needed for --help
     from single_image_gen.run import generate  # noqa: PLC0415 - imports numpy and Pillow
@@ -168,7 +199,10 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         fields = {field.name for field in dataclasses.fields(Recipe)} & given.keys()
         options["recipe"] = dataclasses.replace(recipe, **{name: given[name] for name in fields})
     if not options.get("imgpath"):
-        raise UsageError("--imgpath is required: the photograph to make a dataset of")
+        raise UsageError(
+            "--imgpath is required, the photograph to make a dataset of: such as --imgpath "
+            f"photo.jpg (see {PROG} --help)"
+        )
     if arguments.scheduler and arguments.backend not in ("dask", "ray"):
         raise UsageError(f"--scheduler needs --backend dask or ray, got {arguments.backend}")
     if arguments.debug:
@@ -178,18 +212,18 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _take_from(path: str, options: dict[str, Any], recipe: Recipe | None) -> Recipe:
     """What the flags leave open, from an earlier dataset; `recipe` or else that dataset's."""
-    from single_image_gen.journal import read_dataset  # noqa: PLC0415 - imports numpy
+    from single_image_gen.reproduce import locate, open_dataset  # noqa: PLC0415 - imports numpy
 
     try:
-        spec = read_dataset(path).spec
+        spec = open_dataset(path).spec
     except OSError as error:
         raise UsageError(f"--from: {message_of(error)}") from None
     for name in ("num_imgs", "seed", "format", "quality", "engine"):
         options.setdefault(name, getattr(spec, name))
     if options.get("batch_size") is None and options["num_imgs"] == spec.num_imgs:
         options["batch_size"] = spec.batch_size
-    if not options.get("imgpath"):
-        options["imgpath"] = [source.path for source in spec.sources]
+    every = [(0, len(spec.sources))]
+    options["imgpath"] = [source.path for source in locate(spec, every, options.get("imgpath"))]
     options["known"] = spec.sources
     return recipe or spec.recipe
 
@@ -197,37 +231,30 @@ def _take_from(path: str, options: dict[str, Any], recipe: Recipe | None) -> Rec
 def _report(summary: Summary, targetpath: str) -> None:
     """The last lines: what was made, where, and how to load it."""
     spec = summary.spec
-    rate = summary.made / max(summary.seconds, 1e-9)
+    rate = round(summary.made / max(summary.seconds, 1e-9))
     shown = printable(targetpath)
     if summary.made:
         print(
-            f"{summary.made:,} images, {size_of(summary.bytes)}, in {summary.seconds:.1f} s "
-            f"({rate:,.0f} images/s)"
+            f"{counted(summary.made, 'image')}, {size_of(summary.bytes)}, "
+            f"in {summary.seconds:.1f} s ({counted(rate, 'image')}/s)"
         )
     else:
-        print("nothing to do: all images are there")
+        print(f"nothing to do: all images{' of this share' if summary.missing else ''} are there")
     if summary.missing:
+        left = "is" if summary.missing == 1 else "are"
         print(
-            f"{shown}: {summary.missing:,} of {spec.num_imgs:,} images are left to other "
-            "shards, or to a rerun"
+            f"{shown}: {summary.missing:,} of {counted(spec.num_imgs, 'image')} {left} left to "
+            "other shards, or to a rerun"
         )
         return
-    print(f"{shown}: {spec.num_imgs:,} images in all, {size_of(summary.stored)}; load them with")
+    in_all = f"{counted(spec.num_imgs, 'image')} in all, {size_of(summary.stored)}"
+    print(f"{shown}: {in_all}; load {'it' if spec.num_imgs == 1 else 'them'} with")
     if spec.format == "folder":
         print(f"  torchvision.datasets.ImageFolder({os.path.join(targetpath, 'train')!r})")
     else:
         last = (spec.num_imgs - 1) // spec.batch_size
         shards = os.path.join(targetpath, f"train-{{000000..{last:06d}}}.tar")
         print(f"  webdataset.WebDataset({shards!r}, shardshuffle=False)")
-
-
-def size_of(count: float) -> str:
-    """A number of bytes for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 @contextlib.contextmanager

@@ -8,14 +8,16 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from single_image_gen.arguments import PROG, Parser, add_flag, one_line
+from single_image_gen.arguments import PROG, Parser, add_flag, one_line, printable
 from single_image_gen.cli import DONE, FAILED, UsageError, message_of, usage_errors
 from single_image_gen.recipe import RECIPES, SCRIPT
+from single_image_gen.words import counted, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from single_image_gen.identity import Dataset
+    from single_image_gen.verify import Report
 
 # Lines written at a time: a write for each of a million lines takes longer than making it.
 LINES = 1000
@@ -36,7 +38,7 @@ def _add_source_flags(parser: Parser) -> None:
         help="where the sources are now, files or folders; they are known by their digest "
         "(default: where dataset.json says they were)",
     )
-    add_flag(parser, "threads", type=int, metavar="N", help="workers (default: as many as help)")
+    add_flag(parser, "threads", type=int, metavar="N", help="workers (default: as many as pay off)")
     add_flag(
         parser,
         "max_pixels",
@@ -74,9 +76,8 @@ def verify(argv: list[str]) -> int:
     from single_image_gen.verify import finding_json  # noqa: PLC0415 - not needed for --help
     from single_image_gen.verify import verify as check  # noqa: PLC0415 - likewise
 
-    if not os.path.isdir(arguments.target):
-        raise UsageError(f"{arguments.target}: no such folder")
-    first = report = check(arguments.target, quiet=arguments.quiet)
+    target = _root(arguments.target)
+    first = report = check(target, quiet=arguments.quiet)
     if arguments.repair:
         from single_image_gen.repair import repair  # noqa: PLC0415 - not needed to verify
 
@@ -87,6 +88,7 @@ def verify(argv: list[str]) -> int:
             threads=arguments.threads,
             quiet=arguments.quiet,
         )
+        _tell_doubts(report)
     repaired = [finding for finding in first.findings if finding not in report.findings]
     if arguments.json:
         value = report.as_json()
@@ -96,6 +98,31 @@ def verify(argv: list[str]) -> int:
     else:
         _print([*(f"repaired: {finding}" for finding in repaired), *report.lines()])
     return DONE if report.ok else FAILED
+
+
+def _tell_doubts(report: Report) -> None:
+    """Why a repair may have left damage as it was."""
+    from single_image_gen.reproduce import doubts  # noqa: PLC0415 - imports numpy
+
+    left = [finding for finding in report.findings if finding.kind != "foreign"]
+    if report.spec and left and (doubt := doubts(_dataset(report.targetpath))):
+        _warn(
+            f"the dataset was made with other versions ({doubt}): an image is put back only where "
+            "it comes out as recorded"
+        )
+
+
+def _root(path: str) -> str:
+    """The folder of the dataset that a path names: it, or its dataset.json."""
+    from single_image_gen.identity import DATASET  # noqa: PLC0415 - imports numpy
+
+    if os.path.isdir(path):
+        return path
+    if not os.path.exists(path):
+        raise UsageError(f"{path}: no such folder")
+    if os.path.basename(path) != DATASET:
+        raise UsageError(f"{path}: a file, not a folder: name the dataset's root")
+    return os.path.dirname(path) or "."
 
 
 def params_parser() -> Parser:
@@ -164,7 +191,8 @@ def render(argv: list[str]) -> int:
             threads=arguments.threads,
         )
     if not arguments.quiet:
-        _print([f"{done.images:,} images, {done.bytes:,} bytes, in {arguments.targetpath}"])
+        where = printable(arguments.targetpath)
+        _print([f"{counted(done.images, 'image')}, {size_of(done.bytes)}, in {where}"])
     return DONE
 
 
@@ -220,9 +248,12 @@ def inspect(argv: list[str]) -> int:
     from single_image_gen.source import find_sources  # noqa: PLC0415 - imports Pillow
 
     inspections, panels = [], []
+    paths = find_sources(arguments.images)
+    if arguments.plot is not None and any(map(_same_as(arguments.plot), paths)):
+        raise UsageError(f"{arguments.plot} is one of the photographs: name another file to --plot")
     with usage_errors():
         recipe = replace(RECIPES[arguments.recipe], img_size=arguments.img_size)
-        for path in find_sources(arguments.images):
+        for path in paths:
             name = os.path.relpath(path) if len(os.path.relpath(path)) < len(path) else path
             found, pixels, contrasts = module.inspect_image(
                 name, recipe, max_pixels=arguments.max_pixels
@@ -238,11 +269,18 @@ def inspect(argv: list[str]) -> int:
 
         with open(arguments.plot, "wb") as file:
             file.write(stack(panels))
+        shown = "the map" if len(panels) == 1 else f"{len(panels)} maps"
+        print(f"{PROG}: wrote {shown} to {printable(arguments.plot)}", file=sys.stderr)
     if arguments.json:
         _print([json.dumps([found.as_json() for found in inspections], indent=2)])
     else:
         _print(module.table(inspections))
     return DONE
+
+
+def _same_as(path: str) -> Callable[[str], bool]:
+    """Whether another path is of the file at this one, if there is one."""
+    return lambda other: os.path.exists(path) and os.path.samefile(path, other)
 
 
 def _dataset(path: str) -> Dataset:

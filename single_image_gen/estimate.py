@@ -13,6 +13,7 @@ from single_image_gen.outlook import Room
 from single_image_gen.pool import LazySources
 from single_image_gen.sinks import members
 from single_image_gen.spec import draw_range
+from single_image_gen.words import counted, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,16 +51,19 @@ def check_room(outlook: Outlook, sources: Sources) -> None:
     if room.files is not None and outlook.files - outlook.freed_files > room.files:
         raise OSError(
             errno.ENOSPC,
-            f"{outlook.files:,} files are to be made, but the file system has room for "
+            f"{counted(outlook.files, 'file')} would be made, but the file system has room for "
             f"{room.files + outlook.freed_files:,}: --format webdataset needs fewer",
             outlook.targetpath,
         )
+    if room.bytes is None:
+        return
     least, mean = _least(outlook, _quick_sizes(outlook, sources))
     free = room.bytes + outlook.freed
     if least * outlook.images > free:
         raise OSError(
             errno.ENOSPC,
-            f"about {mean * outlook.images:,.0f} bytes are needed, but {free:,} are free",
+            f"about {size_of(mean * outlook.images)} are needed, but {size_of(free)} are free: "
+            "choose another --targetpath, or fewer --num_imgs",
             outlook.targetpath,
         )
 
@@ -165,25 +169,26 @@ class Forecast:
     def lines(self) -> Iterator[str]:
         """The forecast for people."""
         outlook, spec = self.outlook, self.outlook.spec
-        side, sources = spec.recipe.img_size, len(spec.sources)
-        plan = outlook.plan
+        side, plan, room = spec.recipe.img_size, outlook.plan, self.room
         share = "" if plan.shards == 1 else f" (shard {plan.shard}/{plan.shards})"
+        done = outlook.done.count(spec.num_imgs)
         yield (
-            f"plan: {spec.num_imgs:,} images of {side} x {side} pixels from {sources:,} "
-            f"source{'s' * (sources > 1)}, format {spec.format}, engine {spec.engine}"
+            f"plan: {counted(spec.num_imgs, 'image')} of {side} x {side} pixels from "
+            f"{counted(len(spec.sources), 'source')}, format {spec.format}, engine {spec.engine}"
         )
         yield (
-            f"to do: {outlook.images:,} images in {outlook.batches:,} batches of up to "
-            f"{spec.batch_size:,}{share}; {outlook.done.count(spec.num_imgs):,} are there already"
+            f"to do: {counted(outlook.images, 'image')} in {counted(outlook.batches, 'batch')} of "
+            f"up to {spec.batch_size:,}{share}; {done:,} already there"
         )
-        yield f"size: about {self.bytes:,} bytes in {outlook.files:,} files"
+        yield f"size: about {size_of(self.bytes)} in {counted(outlook.files, 'file')}"
         yield (
-            f"time: about {self.seconds:,.0f} s with {self.workers} workers, "
+            f"time: about {self.seconds:,.0f} s with {counted(self.workers, 'worker')}, "
             f"{1000 * self.image_seconds:.2f} ms an image on one"
         )
-        files = "any number of" if self.room.files is None else f"{self.room.files:,}"
-        yield f"free: {self.room.bytes:,} bytes and {files} files at {self.room.where}"
-        if self.bytes > self.room.bytes + outlook.freed:
+        files = "any number of files" if room.files is None else counted(room.files, "file")
+        size = "an unknown number of bytes" if room.bytes is None else size_of(room.bytes)
+        yield f"free: {size} and {files} at {room.where}"
+        if room.bytes is not None and self.bytes > room.bytes + outlook.freed:
             yield "this does not fit"
         yield "nothing was written"
 

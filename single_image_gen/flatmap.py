@@ -54,11 +54,20 @@ def _with_legend(image: Image.Image, inspection: Inspection, side: float) -> Ima
     font = ImageFont.load_default(15)
     letters = (width - 2 * MARGIN - LINE) // 8
     about = (
-        f"{inspection.path}: {inspection.width} x {inspection.height} pixels, "
-        f"entropy {inspection.entropy:.2f} bit, {inspection.edges:.1%} on edges"
+        f"{inspection.path}: {inspection.width} x {inspection.height} pixels. Its luminance has an "
+        f"entropy of {inspection.entropy:.2f} of 8 bits; {inspection.edges:.1%} of its pixels lie "
+        "on edges."
     )
-    flat = f"{inspection.flat:.1%} of its crops are nearly flat. {inspection.verdict.capitalize()}."
-    red = f"red: a crop of {side:.0f} pixels around this point would be nearly flat"
+    flat = (
+        f"{inspection.flat:.1%} of the recipe's crops are nearly flat, with less in them than one "
+        f"faint edge. {inspection.verdict.capitalize()}."
+    )
+    smallest, largest = inspection.smallest_crop, side**2 / inspection.smallest_crop
+    red = (
+        f"Red: a crop of {side:.0f} x {side:.0f} pixels around this point would be nearly flat. "
+        f"(That is a middling size: the recipe's crops have sides of {smallest:.0f} to "
+        f"{largest:.0f} pixels.)"
+    )
     lines = [*textwrap.wrap(about, letters), *textwrap.wrap(flat, letters)]
     key = textwrap.wrap(red, letters - 3)
     height = image.height + 3 * MARGIN + LINE * (len(lines) + len(key))

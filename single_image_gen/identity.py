@@ -7,10 +7,13 @@ import json
 import platform
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from single_image_gen._version import __version__
 from single_image_gen.spec import Spec
+
+if TYPE_CHECKING:
+    from collections import Counter
 
 DATASET = "dataset.json"
 CPU_AVX2 = 11  # CV_CPU_AVX2 of OpenCV, which Python has no name for
@@ -107,6 +110,34 @@ def parse_dataset(data: bytes, path: str) -> Dataset:
         raise DatasetMismatch(
             f"{path} is damaged ({error}): restore it, or move the target away and start anew"
         ) from None
+
+
+def check_recorded(
+    path: str, spec: Spec, recorded: Counter[str], asked: Spec | None = None
+) -> None:
+    """Refuse a dataset.json that was edited, or that is another dataset's.
+
+    Args:
+        path: where it is.
+        spec: what it says.
+        recorded: how many records of finished batches have which `Spec.digest`.
+        asked: what a run is to make, in whose words the difference can be told if it is recorded.
+
+    Raises:
+        DatasetMismatch: not most of the records are of its spec. Single ones may be strangers.
+    """
+    total = sum(recorded.values())
+    if not total or recorded[spec.digest] > total / 2:
+        return
+    other, count = next(item for item in recorded.most_common() if item[0] != spec.digest)
+    found = f"spec {spec.digest} there, {other} in {count} of {total} records"
+    if asked is not None and asked.digest == other:
+        told = (f"{name}: {a} there, {b} recorded" for name, a, b in spec.differences(asked))
+        found = "; ".join(told) or found
+    raise DatasetMismatch(
+        f"{path} is not what the images were made by ({found}): restore the {DATASET} that was, or "
+        "move the target away and start anew"
+    )
 
 
 def _texts(versions: dict[str, Any]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from single_image_gen.identity import (
     MOST_JSON,
     Dataset,
     DatasetMismatch,
+    check_recorded,
     current_versions,
     parse_dataset,
     read_dataset,
@@ -32,6 +33,7 @@ from single_image_gen.records import (
     marker_lines,
 )
 from single_image_gen.staging import WORK, write_all
+from single_image_gen.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +75,21 @@ class Journal(Records):
         with file:
             return parse_dataset(file.read(MOST_JSON), os.path.join(self._target.path, DATASET))
 
+    def trusted(self, asked: Spec | None = None) -> Dataset | None:
+        """What the target holds, if the records of its finished batches do not deny it.
+
+        Args:
+            asked: what is to be made, if anything.
+
+        Raises:
+            DatasetMismatch: its dataset.json is damaged, edited or another dataset's.
+        """
+        dataset = self.read()
+        if dataset is not None:
+            path = os.path.join(self._target.path, DATASET)
+            check_recorded(path, dataset.spec, self.specs(), asked)
+        return dataset
+
     def claim(
         self,
         spec: Spec,
@@ -101,7 +118,7 @@ class Journal(Records):
         if instead:
             self._target.place(mine.as_bytes(), DATASET)
             return spec
-        theirs = self.read()
+        theirs = self.trusted(spec)
         if theirs is None:
             self._refuse_strangers()
             if self._create(mine):
@@ -116,7 +133,7 @@ class Journal(Records):
 
     def agree(self, spec: Spec, *, keep_batch_size: bool, accept_versions: bool) -> Spec:
         """What `claim` would return or raise; nothing is written."""
-        theirs = self.read()
+        theirs = self.trusted(spec)
         if theirs is None:
             self._refuse_strangers()
             return spec
@@ -136,11 +153,7 @@ class Journal(Records):
             spec = spec.grown(spec.num_imgs, theirs.spec.batch_size)
         differences = list(_differences(theirs, mine, spec))
         if differences:
-            raise DatasetMismatch(
-                f"{self._target.path} holds another dataset ("
-                + "; ".join(f"{name}: {a} there, {b} asked for" for name, a, b in differences)
-                + "): choose another --targetpath, or --overwrite"
-            )
+            raise DatasetMismatch(_refusal(self._target.path, theirs.spec, spec, differences))
         joined = theirs
         if mine.versions not in (theirs.versions, *theirs.accepted):
             if not accept_versions:
@@ -195,18 +208,18 @@ class Journal(Records):
         dataset = self._current(spec)
         if dataset is None:
             return None
-        num_imgs = dataset.spec.num_imgs
+        spec = dataset.spec
         names = self._marker_names()
-        size, complete = self._folded(num_imgs)
+        size, complete = self._folded(spec)
         if not complete:
-            if not self.done().covers(0, num_imgs):
+            if not self.done(spec).covers(0, spec.num_imgs):
                 return None
             try:
-                size = self._write_lines(num_imgs)
+                size = self._write_lines(spec)
             except (Gone, FileNotFoundError):
                 return None  # a damaged marker, or another run was faster: look again
             self._target.flush_folder(".")
-        folded = {name for first, stop, name in names if stop <= num_imgs}
+        folded = {name for first, stop, name in names if stop <= spec.num_imgs}
         with contextlib.suppress(OSError):  # others may be doing the same; it is not needed
             self._target.remove_work(folded.__contains__)
         return size
@@ -216,7 +229,7 @@ class Journal(Records):
         dataset = self.read()
         if dataset is None or spec is None:
             return dataset
-        if list(dataset.spec.differences(spec)):
+        if dataset.spec.digest != spec.digest:
             raise DatasetMismatch(
                 f"{self._target.path} has been overwritten with another dataset by another run"
             )
@@ -226,11 +239,26 @@ class Journal(Records):
         return dataset
 
 
+def _refusal(path: str, theirs: Spec, asked: Spec, differences: list[tuple[str, Any, Any]]) -> str:
+    """Why the target cannot become what is asked for, and what to do."""
+    there = theirs.num_imgs
+    told = "; ".join(f"{name}: {a} there, {b} asked for" for name, a, b in differences)
+    remedy = "choose another --targetpath, or replace it with --overwrite"
+    if [name for name, _, _ in differences] != ["num_imgs"]:
+        return f"{path} holds another dataset ({told}): {remedy}"
+    sizes = f"{path} has {counted(there, 'image')}, {asked.num_imgs:,} asked for ({told})"
+    if asked.num_imgs > there:
+        return f"{sizes}: tars cannot grow, only a folder dataset can; {remedy}"
+    smaller = counted(asked.num_imgs, "image")
+    return f"{sizes}: a dataset cannot shrink; take its first {smaller}, or {remedy}"
+
+
 def _differences(theirs: Dataset, mine: Dataset, spec: Spec) -> Iterator[tuple[str, Any, Any]]:
     """(field, there, asked for) for all in which the datasets cannot be one."""
     yield from theirs.spec.differences(spec)
     there, asked = theirs.spec.num_imgs, spec.num_imgs
     if asked < there or (asked > there and spec.format != "folder"):
         yield "num_imgs", there, asked
-    if spec.format == "webdataset" and spec.batch_size != theirs.spec.batch_size:
+    tars = spec.format == theirs.spec.format == "webdataset"
+    if tars and spec.batch_size != theirs.spec.batch_size:
         yield "batch_size", theirs.spec.batch_size, mine.spec.batch_size

@@ -89,7 +89,7 @@ def look(
                     spec, keep_batch_size=keep_batch_size, accept_versions=accept_versions
                 )
                 check_places(target, spec)
-                done = Journal(target).done()
+                done = Journal(target).done(spec)
     tars = spec.format == "webdataset"
     plan = Plan(spec.num_imgs, spec.batch_size, shard.number, shard.count, whole=tars)
     return Outlook(targetpath, spec, plan, done, freed, freed_files)
@@ -115,12 +115,12 @@ class Room:
 
     Attributes:
         where: the folder that was asked: the target, or the nearest above it that exists.
-        bytes: free.
-        files: free; None if the file system knows no such limit.
+        bytes: free; None if the file system does not tell.
+        files: free; None if it knows no such limit.
     """
 
     where: str
-    bytes: int
+    bytes: int | None
     files: int | None
 
     @staticmethod
@@ -133,4 +133,5 @@ class Room:
         root = os.geteuid() == 0  # who may fill what is kept back for the system
         blocks = status.f_bfree if root else status.f_bavail
         files = status.f_ffree if root else status.f_favail
-        return Room(where, blocks * status.f_frsize, files if status.f_files else None)
+        size = blocks * status.f_frsize if status.f_blocks else None
+        return Room(where, size, files if status.f_files else None)

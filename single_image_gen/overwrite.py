@@ -29,10 +29,11 @@ def remove_dataset(target: Target) -> bool:
         Whether there is a dataset.json.
 
     Raises:
-        DatasetMismatch: dataset.json is damaged, so that it is not known what was written.
+        DatasetMismatch: dataset.json is damaged or denied by the records, so that it is not known
+            what was written.
         OSError: something cannot be removed.
     """
-    dataset = Journal(target).read()
+    dataset = Journal(target).trusted()
     if dataset is None:
         return False
     spec = dataset.spec

@@ -44,9 +44,6 @@ class LazySources:
         self._kept: OrderedDict[int, Source] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        return len(self.infos)
-
     def __getitem__(self, k: int) -> Source:
         with self._lock:
             if k not in self._kept:
@@ -97,9 +94,6 @@ class SharedSources:
         ends = np.cumsum([info.nbytes for info in self.infos], dtype=np.int64).tolist()
         self._starts = [0, *ends]
         self._made: dict[int, Source] = {}
-
-    def __len__(self) -> int:
-        return len(self.infos)
 
     def __getitem__(self, k: int) -> Source:
         if k not in self._made:  # one object a source, since engines keep things with it

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 COUNT = 64
 COLUMNS = 8
 GAP = 4
-SMALLEST, LARGEST = 64, 256  # pixels of a tile
+# Pixels of a tile. The whole sheet fits on a screen, and even one of noise in 3.2 MB.
+SMALLEST, LARGEST = 64, 128
 
 
 def contact_sheet(images: Sequence[Pixels]) -> bytes:

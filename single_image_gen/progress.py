@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from single_image_gen.words import counted
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -58,12 +60,12 @@ class Progress:
             print(self._line(now, *self._first), file=sys.stderr, flush=True)
 
     def _line(self, now: float, since: float, before: int) -> str:
-        line = f"{self._done:,}/{self._total:,} images"
+        line = f"{self._done:,}/{counted(self._total, 'image')}"
         if now == since or self._done == before:
             return line
         rate = (self._done - before) / (now - since)
         left = _duration((self._total - self._done) / rate)
-        return f"{line}, {rate:,.0f} images/s, {left} left"
+        return f"{line}, {counted(round(rate), 'image')}/s, {left} left"
 
 
 def _duration(seconds: float) -> str:

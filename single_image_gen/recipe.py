@@ -79,7 +79,8 @@ class Recipe:
         most, least = self.scale
         _require(
             MAX_SCALE >= most >= least >= 1,
-            f"scale must satisfy {MAX_SCALE:g} >= A >= B >= 1, got {most:g} {least:g}",
+            f"scale must satisfy {MAX_SCALE:g} >= A >= B >= 1, got {most:g} {least:g}"
+            + _about_scale(most, least),
         )
         low, high = self.ratio
         _require(
@@ -105,6 +106,21 @@ class Recipe:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
+def _about_scale(a: float, b: float) -> str:
+    """To whom the order or the inverse is new: what scale takes, with an example."""
+    if a >= b >= 1:
+        return ""
+    if 0 < min(a, b) <= max(a, b) <= 1:  # areas
+        a, b = 1 / a, 1 / b
+    most, least = max(a, b), min(a, b)
+    if not MAX_SCALE >= most >= least >= 1:
+        most, least = Recipe.scale
+    return (
+        f": it takes inverse areas, the larger number first, such as {most:g} {least:g} for crops "
+        f"of 1/{most:g} to 1/{least:g} of the area"
+    )
+
+
 def _typed(name: str, value: Any) -> Any:
     """The value as the type of its field's default; ValueError where it is not one."""
     kind = type(getattr(Recipe, name))
@@ -128,7 +144,7 @@ def _number(name: str, value: Any, kind: type[int | float]) -> float:
     if number is None or isinstance(value, (bool, str)) or number != value:
         what = "a whole number" if kind is int else "a number"
         raise ValueError(f"{name} must be {what}, got {value!r}")
-    return number
+    return number + 0  # equal recipes shall have equal JSON, and -0.0 has another than 0.0
 
 
 def _require_within(name: str, value: float, low: float, high: float) -> None:

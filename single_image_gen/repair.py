@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from single_image_gen.checks import Record, check_files
@@ -79,7 +79,8 @@ def repair(
         quiet: show no progress on stderr.
 
     Returns:
-        What a new verification finds.
+        What a new verification finds, and how many images were made again. A dataset.json that is
+        damaged, or that the records deny, is left as it is, and so is all else.
 
     Raises:
         SourceError: a source that is needed is not there or has changed; nothing was written.
@@ -88,8 +89,10 @@ def repair(
         WorkerLost: a worker was killed.
     """
     spec, path = report.spec, report.targetpath
-    if spec is None or not report.findings:
+    if spec is None:
         return report
+    if not report.findings:
+        return replace(report, made=0, kept=report.intact)
     with Target(path) as target:
         dataset = Journal(target).read()
         if dataset is None:
@@ -97,11 +100,14 @@ def repair(
         making = in_making(target)
         strict = bool(doubts(dataset))
         mends = [mend for checked in report.checked if (mend := _mend(checked, spec, strict))]
-        _render(target, spec, report, mends, imgpath, max_pixels, threads)
+        made = _render(target, spec, report, mends, imgpath, max_pixels, threads)
         if any(finding.file == INFO for finding in report.findings):
             target.place(info_json(spec, Plan(spec.num_imgs, spec.batch_size)), INFO)
         _restore_records(target, spec, report, mends, making=making)
-    return verify(path, quiet=quiet)
+    after = verify(path, quiet=quiet)
+    # a tar is made again whole, with what was intact in it
+    kept = report.intact if spec.format == "folder" else after.intact - made
+    return replace(after, made=made, kept=kept)
 
 
 def _mend(checked: Checked, spec: Spec, strict: bool) -> Mend | None:  # noqa: FBT001 - passed on
@@ -126,8 +132,8 @@ def _render(
     imgpath: Sequence[str] | None,
     max_pixels: int,
     threads: int | None,
-) -> None:
-    """Make the images and the contact sheet again."""
+) -> int:
+    """Make the images and the contact sheet again; how many images were put in place."""
     from single_image_gen.run import do_preview  # noqa: PLC0415 - slow to import
     from single_image_gen.workers import Work, run_tasks  # noqa: PLC0415
 
@@ -135,7 +141,7 @@ def _render(
     ranges = [part for mend in mends for part in mend.ranges]
     seen = [(0, min(COUNT, spec.num_imgs))] if preview else []
     if not ranges + seen:
-        return
+        return 0
     sources = LazySources(locate(spec, ranges + seen, imgpath), max_pixels=max_pixels)
     work = Work(spec, os.path.abspath(target.path), sources, durable=False)
     tasks: list[Task] = [(do_mend, work, part) for mend in mends for part in _parts(mend, spec)]
@@ -143,8 +149,7 @@ def _render(
         tasks.append((do_preview, work, None))
     threads = threads or sensible_threads(ranges)
     with contextlib.closing(run_tasks(tasks, spec.engine, threads, "loky")) as results:
-        for _ in results:
-            pass
+        return sum(images for images, _ in results)
 
 
 def _parts(mend: Mend, spec: Spec) -> list[Mend]:

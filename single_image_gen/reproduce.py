@@ -21,6 +21,8 @@ from single_image_gen.sinks import tar_name
 from single_image_gen.source import MAX_PIXELS, SourceError, find_sources
 from single_image_gen.spec import draw_range, patch_name
 from single_image_gen.staging import WORK, Target
+from single_image_gen.usable import check_above, check_not_inside, refusing_unusable
+from single_image_gen.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -66,7 +68,8 @@ def parse_ranges(text: str, num_imgs: int) -> list[Range]:
             raise ValueError(f"index: a range must go upwards, got {part.strip()!r}")
         if last >= num_imgs:
             raise ValueError(
-                f"index must be 0 to {num_imgs - 1} in a dataset of {num_imgs} images, got {last}"
+                f"index must be 0 to {num_imgs - 1} in a dataset of {counted(num_imgs, 'image')}, "
+                f"got {last}"
             )
         ranges.append((first, last + 1))
     return ranges
@@ -222,6 +225,7 @@ def render_files(
     Raises:
         SourceError: a source is not there, has changed or cannot be decoded.
         ValueError: the folder holds a dataset, among whose files these would be strays.
+        TargetError: it is inside of one, or cannot be used as a folder.
         EngineError: the engine's libraries cannot be imported.
         OSError: writing failed.
         WorkerLost: a worker was killed.
@@ -233,8 +237,11 @@ def render_files(
             f"{targetpath} holds a dataset: name another --targetpath ('verify --repair' makes "
             "damaged images of a dataset again)"
         )
+    check_not_inside(targetpath)
+    check_above(targetpath)
     infos = locate(spec, ranges, imgpath)
-    os.makedirs(targetpath, exist_ok=True)
+    with refusing_unusable(targetpath):
+        os.makedirs(targetpath, exist_ok=True)
     sources = LazySources(infos, max_pixels=max_pixels)
     work = Work(spec, os.path.abspath(targetpath), sources, durable=False)
     return _render_all(work, ranges, threads or sensible_threads(ranges))

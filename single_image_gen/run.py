@@ -34,7 +34,14 @@ from single_image_gen.spec import (
     draw_range,
 )
 from single_image_gen.staging import Target
-from single_image_gen.usable import check_not_inside, refusing_unusable
+from single_image_gen.usable import (
+    check_above,
+    check_not_inside,
+    check_writable,
+    images_of,
+    refusing_unusable,
+)
+from single_image_gen.words import counted
 from single_image_gen.workers import Work, run_tasks
 
 if TYPE_CHECKING:
@@ -144,9 +151,12 @@ def generate(
         check_range("threads", threads, 1, MAX_THREADS)
     check_range("max_pixels", max_pixels, 1, MOST_MAX_PIXELS)
     threads = threads or default_threads(backend, scheduler)
+    targetpath = os.fspath(targetpath)
+    check_not_inside(targetpath)
+    check_above(targetpath)
     paths = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
     sources, infos = open_sources(
-        find_sources([os.fspath(path) for path in paths]),
+        find_sources([os.fspath(path) for path in paths], made=images_of(targetpath)),
         max_pixels=max_pixels,
         known=known,
         share=backend in ("loky", "threading"),
@@ -162,8 +172,6 @@ def generate(
         batch_size=batch_size or 0,
     )
     check_engine(engine)
-    targetpath = os.fspath(targetpath)
-    check_not_inside(targetpath)
     with refusing_unusable(targetpath):
         outlook = look(
             targetpath,
@@ -173,7 +181,11 @@ def generate(
             keep_batch_size=batch_size is None,
             accept_versions=accept_versions,
         )
+    if not known:
+        _notice_twins(infos)
     if dry_run:
+        if outlook.images:
+            check_writable(targetpath)
         foretold = forecast(outlook, sources, threads)
         missing = spec.num_imgs - outlook.done.count(spec.num_imgs)
         return Summary(outlook.spec, targetpath, 0, 0, 0.0, missing, 0, foretold)
@@ -190,12 +202,34 @@ def generate(
                 keep_batch_size=batch_size is None,
                 accept_versions=accept_versions,
             )
-        if spec.format == "folder" and spec.num_imgs > MANY_FILES:
+        if spec.format == "folder" and spec.num_imgs > MANY_FILES and outlook.images:
             advice = "where so many are unwelcome, --format webdataset puts them into a few tars"
             warnings.warn(f"this makes {spec.num_imgs:,} files; {advice}", Notice, stacklevel=2)
         versions = {} if accept_versions else current_versions(engine)
         work = Work(spec, os.path.abspath(targetpath), sources, durable, versions)
         return _complete(target, work, shard, threads, backend, quiet=quiet)
+
+
+def _notice_twins(infos: Sequence[SourceInfo]) -> None:
+    """Tell of the first two sources that are the same, which is seldom meant."""
+    first: dict[str, SourceInfo] = {}
+    for info in infos:
+        twin = first.setdefault(info.sha256, info)
+        if twin is not info:
+            which = (
+                f"{info.path} is given twice"
+                if info.path == twin.path
+                else f"{twin.path} and {info.path} are the same, byte for byte"
+            )
+            more = len(infos) - len({each.sha256 for each in infos}) - 1
+            others = f" ({counted(more, 'more source')} like that)" if more else ""
+            warnings.warn(
+                f"{which}: they make two classes, {twin.class_name} and {info.class_name}; name "
+                f"each source once, unless this is meant{others}",
+                Notice,
+                stacklevel=3,
+            )
+            return
 
 
 def _complete(
@@ -216,7 +250,7 @@ def _complete(
     made = written = 0
     stored = None
     for _ in range(ROUNDS):
-        done = journal.done()
+        done = journal.done(spec)
         pending = plan.images(done)
         if pending or not target.has(PREVIEW):
             tasks = run_tasks(_tasks(target, work, plan, done), spec.engine, threads, backend)
@@ -225,12 +259,12 @@ def _complete(
                 for images, size in tasks:
                     made, written = made + images, written + size
                     progress.add(images)
-        if tars and not target.has(INFO) and journal.done().covers(0, spec.num_imgs):
+        if tars and not target.has(INFO) and journal.done(spec).covers(0, spec.num_imgs):
             target.place(info_json(spec, plan), INFO)
         stored = journal.fold(spec)
         if stored is not None or not (pending or done.covers(0, spec.num_imgs)):
             break
-    missing = 0 if stored is not None else spec.num_imgs - journal.done().count(spec.num_imgs)
+    missing = 0 if stored is not None else spec.num_imgs - journal.done(spec).count(spec.num_imgs)
     seconds = time.monotonic() - began
     return Summary(spec, work.targetpath, made, written, seconds, missing, stored or 0)
 

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 import zlib
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from single_image_gen.staging import Target
 
 TAR_BUFFER = 2**20
+_SPEC = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Marker:
         stop: the index after its last.
         count: its images.
         bytes: of its files on disk.
+        spec: the `Spec.digest` of what its images were made by.
         digest: SHA-256, in hexadecimal, of its JPEGs one after another (folder) or its tar.
         crc32: of each JPEG, eight hexadecimal digits an image, one after another.
     """
@@ -45,6 +48,7 @@ class Marker:
     stop: int
     count: int
     bytes: int
+    spec: str
     digest: str
     crc32: str
 
@@ -69,6 +73,8 @@ class Marker:
             or not 0 <= marker.first < marker.stop
             or marker.count != marker.stop - marker.first
             or marker.bytes < 0
+            or not isinstance(marker.spec, str)
+            or not _SPEC.fullmatch(marker.spec)
             or not isinstance(marker.digest, str)
             or len(marker.digest) != 64
             or not isinstance(marker.crc32, str)
@@ -126,7 +132,7 @@ class FolderSink:
     @property
     def marker(self) -> Marker:
         """The record of the batch, once all of it is written."""
-        return _marker(self._batch, self._bytes, self._digest.hexdigest(), self._crcs)
+        return _marker(self._spec, self._batch, self._bytes, self._digest.hexdigest(), self._crcs)
 
 
 class TarSink:
@@ -205,7 +211,7 @@ class TarSink:
     @property
     def marker(self) -> Marker:
         """The record of the batch, once the tar is in place."""
-        return _marker(self._batch, self._bytes, self._digest.hexdigest(), self._crcs)
+        return _marker(self._spec, self._batch, self._bytes, self._digest.hexdigest(), self._crcs)
 
 
 SINKS: dict[str, type[FolderSink | TarSink]] = {"folder": FolderSink, "webdataset": TarSink}
@@ -256,7 +262,6 @@ def info_json(spec: Spec, plan: Plan) -> bytes:
     return (json.dumps({"splits": {"train": split}}, indent=2) + "\n").encode()
 
 
-def _marker(batch: Batch, size: int, digest: str, crcs: list[int]) -> Marker:
-    return Marker(
-        batch.first, batch.stop, len(crcs), size, digest, "".join(f"{crc:08x}" for crc in crcs)
-    )
+def _marker(spec: Spec, batch: Batch, size: int, digest: str, crcs: list[int]) -> Marker:
+    crc32 = "".join(f"{crc:08x}" for crc in crcs)
+    return Marker(batch.first, batch.stop, len(crcs), size, spec.digest, digest, crc32)

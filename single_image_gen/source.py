@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from single_image_gen.colour import reason
 from single_image_gen.decode import DecodeError, decode
+from single_image_gen.words import counted, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,12 +97,14 @@ class Source:
         return self.info.size
 
 
-def find_sources(paths: Sequence[str]) -> list[str]:
+def find_sources(paths: Sequence[str], *, made: Sequence[str] = ()) -> list[str]:
     """The image files that `paths` name, in order.
 
     Args:
         paths: files, taken as they are, and folders, searched recursively (links to folders are
             not followed) for files with an image's ending, sorted by relative path.
+        made: absolute paths of files and folders that a search passes over: what an earlier run
+            made in a target that lies in such a folder is no source of the next.
 
     Returns:
         Absolute paths.
@@ -113,7 +116,7 @@ def find_sources(paths: Sequence[str]) -> list[str]:
     for path in paths:
         mode = _mode(path)
         if stat.S_ISDIR(mode):
-            inside = sorted(_images_below(path))
+            inside = sorted(_images_below(path, frozenset(map(os.path.realpath, made))))
             if not inside:
                 raise SourceError(
                     f"{path}: no image in this folder (looked for {' '.join(sorted(SUFFIXES))})"
@@ -133,11 +136,16 @@ def _mode(path: str) -> int:
         raise SourceError(f"{path or repr(path)}: {reason(error)}") from None
 
 
-def _images_below(folder: str) -> Iterator[str]:
+def _images_below(folder: str, made: frozenset[str]) -> Iterator[str]:
     for where, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+        real = os.path.realpath(where) if made else where
+
+        def wanted(name: str, real: str = real) -> bool:
+            return not name.startswith(".") and os.path.join(real, name) not in made
+
+        folders[:] = filter(wanted, folders)
+        for name in filter(wanted, names):
+            if os.path.splitext(name)[1].lower() in SUFFIXES:
                 yield os.path.relpath(os.path.join(where, name), folder)
 
 
@@ -181,7 +189,7 @@ def load_sources(
     `known` sources, where given, are what the files must hold: see `load_source`.
     """
     if known and len(known) != len(paths):
-        raise SourceError(f"{len(paths)} sources, but the dataset is of {len(known)}")
+        raise SourceError(f"{counted(len(paths), 'source')}, but the dataset is of {len(known)}")
     names = [info.class_name for info in known] or class_names(paths)
     for k, (path, name) in enumerate(zip(paths, names, strict=True)):
         yield load_source(
@@ -219,7 +227,8 @@ def load_source(
     digest = hashlib.sha256(data).hexdigest()
     if sha256 not in (None, digest):
         raise SourceError(
-            f"{path}: the file has changed: its SHA-256 is {digest}, the dataset's is {sha256}"
+            f"{path}: the file has changed: its SHA-256 is {digest}, the dataset's is {sha256}: "
+            "put the dataset's back"
         )
     try:
         pixels, notices = decode(data, max_pixels)
@@ -242,8 +251,8 @@ def _read(path: str, most: int) -> bytes:
                 raise SourceError(f"{path}: not a regular file")
             if status.st_size > most:
                 raise SourceError(
-                    f"{path}: {status.st_size} bytes, more than an image of --max_pixels can need "
-                    f"({most})"
+                    f"{path}: {size_of(status.st_size)}, more than an image of --max_pixels can "
+                    f"need ({size_of(most)})"
                 )
             return file.read(status.st_size)
     except (OSError, ValueError) as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import operator
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from single_image_gen.engines import DEFAULT_ENGINE, ENGINES
@@ -73,6 +76,22 @@ class Spec:
         if self.batch_size == 0:
             automatic = auto_batch_size(self.num_imgs, self.format)
             object.__setattr__(self, "batch_size", automatic)
+
+    @cached_property
+    def digest(self) -> str:
+        """All that decides the bytes of image i, as 16 hexadecimal digits.
+
+        Two datasets have the same one if the images and tars that both have are the same: it leaves
+        out `num_imgs`, where the sources are and, of a folder, `batch_size`.
+        """
+        value = self.as_json()
+        del value["num_imgs"]
+        if self.format == "folder":
+            del value["batch_size"]
+        for source in value["sources"]:
+            del source["path"]
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def source_index(self, index: int) -> int:
         """The source of image `index`."""
@@ -144,6 +163,8 @@ class Spec:
                 yield f"name of source {k}", a.class_name, b.class_name
             if a.sha256 != b.sha256:
                 yield f"content of source {k} (SHA-256)", a.sha256, b.sha256
+            elif a.size != b.size:
+                yield f"size of source {k}", _sides(a), _sides(b)
 
     def grown(self, num_imgs: int, batch_size: int = 0) -> Spec:
         """The same dataset with another number of images."""
@@ -154,6 +175,10 @@ class Spec:
 _CLASS_NAME = re.compile(r"[^\s\x00-\x1f\x7f./\\\ud800-\udfff]{1,80}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_FIELDS = ("seed", "num_imgs", "batch_size", "format", "quality", "engine")
+
+
+def _sides(source: SourceInfo) -> str:
+    return f"{source.width} x {source.height}"
 
 
 def draw_range(spec: Spec, first: int, stop: int) -> Iterator[tuple[int, Params | None]]:

@@ -46,9 +46,9 @@ def other_files(target: Target, spec: Spec, *, finished: bool) -> Iterator[Findi
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             image.verify()  # the checksums in the file, much faster than decoding it
             if finished and image.size != sheet_size(spec.recipe.img_size, spec.num_imgs):
-                yield Finding("damaged", PREVIEW, "it is no contact sheet of this dataset")
+                yield Finding("damaged", PREVIEW, "not the contact sheet of this dataset")
     except Exception:  # noqa: BLE001 - damaged files raise whatever their decoder meets
-        yield Finding("damaged", PREVIEW, "it cannot be decoded")
+        yield Finding("damaged", PREVIEW, "cannot be decoded")
 
 
 def strays(target: Target, spec: Spec) -> Iterator[Finding]:

@@ -44,7 +44,7 @@ def check_tar(target: Target, spec: Spec, record: Record) -> Checked:
     with open(fd, "rb", BUFFER) as file:
         try:
             digest, crcs = _stream(file, spec, record)
-            actual = None if crcs is None else make_marker(record, size, digest, crcs)
+            actual = None if crcs is None else make_marker(spec, record, size, digest, crcs)
             if actual is not None and actual == record.marker:
                 return Checked(record, (), record.marker, count, size)
             if actual is not None and record.marker and digest == record.marker.digest:
@@ -56,7 +56,8 @@ def check_tar(target: Target, spec: Spec, record: Record) -> Checked:
     damaged = {finding.index for finding in found if finding.index is not None}
     found = _tail_as_one(found)
     if digest != canonical and not found:
-        what = "it is empty" if not size else "its bytes are not those that were written"
+        around = "its images are there, but the bytes around its members (headers, padding or end) "
+        what = around + "are not those that were written" if size else "empty"
         found.append(Finding("damaged", name, what))
     elif not found and record.marker is not None:
         found.append(wrong_record(record))

@@ -9,7 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from single_image_gen.identity import DATASET
-from single_image_gen.journal import BATCHES
+from single_image_gen.journal import BATCHES, PREVIEW
 from single_image_gen.staging import MARKERS, STAGING, WORK
 
 if TYPE_CHECKING:
@@ -54,6 +54,43 @@ def refusing_unusable(targetpath: str) -> Iterator[None]:
         raise TargetError(f"{targetpath}: {os.strerror(errno.ENAMETOOLONG)}: {remedy}") from None
 
 
+def check_above(targetpath: str) -> None:
+    """Refuse a target in whose path something else is than folders.
+
+    Whoever makes the folders refuses it too, but says less of what is there.
+
+    Raises:
+        TargetError: with what was found.
+    """
+    path = _nearest(targetpath)
+    if targetpath and not os.path.isdir(path):
+        what = "a link that leads to no folder" if os.path.islink(path) else "a file, not a folder"
+        part = "it" if path == os.path.abspath(targetpath) else path
+        raise TargetError(f"{targetpath}: {part} is {what}: {_MOVE}")
+
+
+def check_writable(targetpath: str) -> None:
+    """Refuse a target that this user may not write to, for when nothing is to be written.
+
+    Raises:
+        TargetError: with the folder that exists.
+    """
+    path = _nearest(targetpath)
+    effective = os.access in os.supports_effective_ids
+    if not os.access(path, os.W_OK | os.X_OK, effective_ids=effective):
+        read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+        code = errno.EROFS if read_only else errno.EACCES
+        raise TargetError(f"{path}: {os.strerror(code)}: {_REMEDIES[code]}")
+
+
+def _nearest(targetpath: str) -> str:
+    """The target, or the nearest above it that exists."""
+    path = os.path.abspath(targetpath)
+    while not os.path.lexists(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return path
+
+
 def check_not_inside(targetpath: str) -> None:
     """Refuse a target among the images of another dataset, which would gain a class by it.
 
@@ -67,6 +104,13 @@ def check_not_inside(targetpath: str) -> None:
                 f"{targetpath} is inside the dataset {parent}: choose another --targetpath"
             )
         path = parent
+
+
+def images_of(targetpath: str) -> list[str]:
+    """The places of the images in a target that holds a dataset; none where it holds no such."""
+    if not os.path.isfile(os.path.join(targetpath, DATASET)):
+        return []
+    return [os.path.join(targetpath, name) for name in ("train", PREVIEW)]
 
 
 def check_places(target: Target, spec: Spec) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from single_image_gen.checks import (
@@ -22,6 +22,7 @@ from single_image_gen.checks import (
     open_regular,
     read_regular,
 )
+from single_image_gen.identity import check_recorded
 from single_image_gen.journal import (
     BATCHES,
     DATASET,
@@ -36,6 +37,7 @@ from single_image_gen.sinks import Marker
 from single_image_gen.staging import MARKERS, WORK, Target
 from single_image_gen.strays import other_files, strays
 from single_image_gen.tarcheck import check_tar
+from single_image_gen.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +62,8 @@ class Report:
         intact: images that have the recorded bytes.
         bytes: of the files that were read.
         checked: each batch.
+        made: images that a repair has made again; None without one.
+        kept: intact images that it has let be.
     """
 
     targetpath: str
@@ -69,6 +73,8 @@ class Report:
     intact: int = 0
     bytes: int = 0
     checked: tuple[Checked, ...] = ()
+    made: int | None = None
+    kept: int = 0
 
     @property
     def ok(self) -> bool:
@@ -76,21 +82,51 @@ class Report:
         return not self.findings and not self.unfinished
 
     def lines(self) -> Iterator[str]:
-        """The report for people: a line for each finding, and what it comes to."""
-        yield from map(str, self.findings)
+        """The report for people: a line for each finding, what it comes to, and what to do."""
+        for finding in self.findings:
+            told = str(finding).removesuffix(f": {finding.kind}")  # it need not be missing twice
+            yield f"{finding.kind}: {told}"
         if self.spec is None:
-            yield f"{self.targetpath}: what it holds cannot be known without its {DATASET}"
+            yield (
+                f"{self.targetpath}: what it should hold cannot be known without its {DATASET}: "
+                "put a copy back (the command that made it writes one to another --targetpath)"
+            )
             return
-        about = (
-            f"{self.targetpath}: {self.intact:,} of {self.spec.num_imgs:,} images are as written"
-        )
+        yield f"{self.targetpath}: {'; '.join(self._sums(self.spec.num_imgs))}"
+        if advice := "; ".join(self._advice()):
+            yield advice
+
+    def _sums(self, num_imgs: int) -> Iterator[str]:
+        about = f"{self.intact:,} of {counted(num_imgs, 'image')} intact"
+        if self.made is not None:
+            about += f" ({self.made:,} made again, {self.kept:,} intact ones kept)"
+        records = [checked.record for checked in self.checked]
+        unknown = sum(record.stop - record.first for record in records if record.marker is None)
+        yield about + (f", {unknown:,} without a record to check them by" if unknown else "")
         if self.unfinished:
-            about += f"; {self.unfinished:,} are not made yet (rerun to finish them)"
+            yield f"{self.unfinished:,} not made yet"
         counts = Counter(finding.kind for finding in self.findings)
-        told = [f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]]
-        yield about + (
-            "; " + ", ".join(told) if told else "" if self.unfinished else "; all is well"
-        )
+        wrong = counts.pop("record", 0)
+        told = [f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind]]
+        if wrong:
+            told.append(counted(wrong, "wrong record"))
+        if told:
+            yield ", ".join(told)
+        if self.ok:
+            yield "all is well"
+
+    def _advice(self) -> Iterator[str]:
+        if self.unfinished:
+            yield "rerun the command that began it to make the rest"
+        foreign = [f for f in self.findings if f.kind == "foreign" and f.member is None]
+        if len(foreign) < len(self.findings):
+            yield (
+                "--repair mends what is damaged, missing or wrong"
+                if self.made is None
+                else "what is still wrong could not be repaired"
+            )
+        if foreign:
+            yield "foreign files are never touched: move them away"
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -104,6 +140,7 @@ class Report:
             "intact": self.intact,
             "unfinished": self.unfinished,
             "bytes": self.bytes,
+            **({} if self.made is None else {"made": self.made, "kept": self.kept}),
             **kinds,
         }
 
@@ -130,8 +167,7 @@ def verify(targetpath: str | os.PathLike[str], *, quiet: bool = True) -> Report:
         try:
             dataset = Journal(target).read()
         except DatasetMismatch as error:
-            fault = str(error).removeprefix(f"{os.path.join(targetpath, DATASET)} is ")
-            return Report(targetpath, None, (Finding("damaged", DATASET, fault),))
+            return _unknown(target, error)
         except OSError as error:
             fault = f"cannot be read: {error.strerror}"
             return Report(targetpath, None, (Finding("damaged", DATASET, fault),))
@@ -140,18 +176,29 @@ def verify(targetpath: str | os.PathLike[str], *, quiet: bool = True) -> Report:
         if not any(target.has(name) for name in (BATCHES, INFO)) and "train" not in os.listdir(
             target.fd
         ):
-            raise DatasetMismatch(f"{targetpath} holds no {DATASET}: it is no dataset of this tool")
+            raise DatasetMismatch(
+                f"{targetpath} holds no {DATASET}: name the folder that does, a dataset's root"
+            )
         return Report(targetpath, None, (Finding("missing", DATASET, "missing"),))
 
 
+def _unknown(target: Target, error: DatasetMismatch) -> Report:
+    """A dataset.json that cannot be believed: nothing can be held against it."""
+    fault = str(error).removeprefix(f"{os.path.join(target.path, DATASET)} is ")
+    return Report(target.path, None, (Finding("damaged", DATASET, fault),))
+
+
 def _verify(target: Target, spec: Spec, *, quiet: bool) -> Report:
-    records, findings = read_records(target, spec)
+    try:
+        records, findings = read_records(target, spec)
+    except DatasetMismatch as error:
+        return _unknown(target, error)
     missing = list(Coverage((r.first, r.stop) for r in records).gaps(spec.num_imgs))
     making = in_making(target)
     unfinished = sum(stop - first for first, stop in missing) if making else 0
     if not making:
         for first, stop in _in_batches(missing, spec):
-            reason = f"no record of images {first} to {stop - 1}"
+            reason = f"no record of images {first} to {stop - 1}, so they cannot be checked"
             findings.append(Finding("record", BATCHES, reason))
             records.append(Record(first, stop, BATCHES, None))
     elif not missing:
@@ -207,6 +254,9 @@ def read_records(target: Target, spec: Spec) -> tuple[list[Record], list[Finding
     """The journal's records, by first index and without those inside others, and its faults.
 
     Unlike `Journal.markers`, this changes nothing.
+
+    Raises:
+        DatasetMismatch: most of them are of another dataset than `spec`.
     """
     # marker files first: what is folded in the meantime is then found in the other place
     records, findings = _marker_files(target)
@@ -218,6 +268,9 @@ def read_records(target: Target, spec: Spec) -> tuple[list[Record], list[Finding
     else:
         with open(fd, "rb") as file:
             _lines(file, records, findings)
+    recorded = Counter(record.marker.spec for record in records if record.marker)
+    check_recorded(os.path.join(target.path, DATASET), spec, recorded)
+    records = list(_of_dataset(records, spec, findings))
     kept: list[Record] = []
     for record in sorted(records, key=lambda r: (r.first, -r.stop, r.where != BATCHES)):
         if record.stop > spec.num_imgs or not _is_batch(record, spec):
@@ -226,6 +279,19 @@ def read_records(target: Target, spec: Spec) -> tuple[list[Record], list[Finding
         elif not kept or record.stop > kept[-1].stop:
             kept.append(record)
     return kept, findings
+
+
+def _of_dataset(records: list[Record], spec: Spec, findings: list[Finding]) -> Iterator[Record]:
+    """The records without what another dataset's say; a marker's name still tells of its batch."""
+    for record in records:
+        if record.marker is None or record.marker.spec == spec.digest:
+            yield record
+            continue
+        images = f"images {record.first} to {record.stop - 1}"
+        reason = f"what it says of {images} is of another dataset"
+        findings.append(Finding("record", record.where, reason))
+        if record.where != BATCHES:
+            yield replace(record, marker=None)
 
 
 def _lines(file: BinaryIO, records: list[Record], findings: list[Finding]) -> None:

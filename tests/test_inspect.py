@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import io
 import json
+import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,8 @@ from PIL import Image
 from single_image_gen import PAPER, SCRIPT
 from single_image_gen.cli import main
 from single_image_gen.flatmap import panel, stack
-from single_image_gen.inspect import CROPS, FLAT, Pyramid, inspect_image, middle_crop
+from single_image_gen.inspect import FLAT, Pyramid, inspect_image, middle_crop
+from single_image_gen.params import uniforms
 from single_image_gen.source import SourceError
 
 if TYPE_CHECKING:
@@ -134,8 +135,21 @@ def test_the_smallest_sources_that_a_recipe_takes_can_be_inspected(
     assert np.isfinite(contrasts).all()
 
 
-def test_the_share_of_flat_crops_has_the_uncertainty_that_is_claimed() -> None:
-    assert 1.96 * (0.25 / CROPS) ** 0.5 < 0.016
+@RECIPES
+def test_the_share_of_flat_crops_hardly_depends_on_which_crops_are_drawn(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = wall()
+    pixels[:, :320] = photo_pixels()[:, :320]
+    path, shares = save(tmp_path / "half.png", pixels), []
+    for seed in range(6):
+        monkeypatch.setattr(
+            "single_image_gen.inspect.uniforms",
+            lambda _, *range_, seed=seed: uniforms(seed, *range_),
+        )
+        shares.append(inspect_image(path, recipe)[0].flat)
+    assert len(set(shares)) > 1
+    assert max(shares) - min(shares) < 2 * 0.016
 
 
 # the command
@@ -246,9 +260,11 @@ def test_a_large_photograph_takes_seconds_and_no_torch(tmp_path: Path) -> None:
         f"assert main(['inspect', {path!r}]) == 0\n"
         "sys.exit('torch' in sys.modules)"
     )
-    began = time.perf_counter()
+    before = os.times()
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
-    assert time.perf_counter() - began < 9  # 3 on a machine that does nothing else
+    after = os.times()
+    # processors' seconds, which other work on the machine adds little to
+    assert after.children_user - before.children_user < 6
 
 
 def test_our_photograph_is_a_good_source(real_photo: Path) -> None:

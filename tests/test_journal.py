@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from PIL import Image
 
 from single_image_gen import SCRIPT, generate
 from single_image_gen.cli import main
-from single_image_gen.identity import Dataset, current_versions
-from single_image_gen.journal import DatasetMismatch, Journal, JournalWarning
+from single_image_gen.identity import Dataset, current_versions, read_dataset
+from single_image_gen.journal import DatasetMismatch, Journal, JournalWarning, marker_lines
+from single_image_gen.overwrite import remove_dataset
 from single_image_gen.sinks import Marker
+from single_image_gen.source import SourceInfo
 from single_image_gen.spec import Spec
 from single_image_gen.staging import Target
 
@@ -84,6 +87,10 @@ def snapshot(target: Path) -> dict[str, tuple[Any, ...]]:
 
 def lines_of(target: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (target / "batches.jsonl").read_text().splitlines()]
+
+
+def spec_of(target: Path) -> Spec:
+    return read_dataset(str(target / "dataset.json")).spec
 
 
 # What is on disk
@@ -195,7 +202,7 @@ def test_a_lost_preview_is_made_again(target: Path, source: Path, finished: Path
 
 def test_a_fold_that_was_stopped_is_finished(target: Path, source: Path) -> None:
     with Target(str(target)) as handle:
-        markers = list(Journal(handle).markers(COUNT))
+        markers = list(Journal(handle).markers(spec_of(target)))
         for marker in markers[1:]:
             Journal(handle).record(marker)
     (target / WORK / "staging/elsewhere-123-0123abcd").mkdir(parents=True)
@@ -367,9 +374,10 @@ def test_a_fold_keeps_the_markers_of_a_growth_at_the_same_time(
     make(source, tmp_path, num_imgs=20)
     with Target(str(tmp_path)) as handle:
         journal = Journal(handle)
-        journal.record(Marker(20, 30, 10, 1, "0" * 64, "0" * 80))
+        spec = spec_of(tmp_path)
+        journal.record(Marker(20, 30, 10, 1, spec.digest, "0" * 64, "0" * 80))
         assert journal.fold() is not None
-        assert journal.done().covers(0, 30)
+        assert journal.done(spec).covers(0, 30)
 
 
 # From an earlier dataset
@@ -527,6 +535,210 @@ def test_an_unusable_request_overwrites_nothing(source: Path, target: Path) -> N
     assert snapshot(target) == before
 
 
+# Which dataset the records are of
+
+
+def test_every_record_says_what_its_images_were_made_by(
+    finished: Path, source: Path, tmp_path: Path
+) -> None:
+    assert {line["spec"] for line in lines_of(finished)} == {spec_of(finished).digest}
+    part(source, tmp_path, format="webdataset")
+    markers = [json.loads(path.read_text()) for path in (tmp_path / WORK).glob("markers/*")]
+    assert [marker["spec"] for marker in markers] == [spec_of(tmp_path).digest] * 3
+
+
+INFO = SourceInfo("photo", "/a/photo.png", 96, 80, "0" * 64)
+OTHER_RECIPES = {
+    "recipe": "paper",
+    "img_size": 17,
+    "deg": 1,
+    "shear": 1,
+    "cropfirst": False,
+    "initcrop": 0.25,
+    "scale": (2, 1),
+    "ratio": (1, 1),
+    "hflip": True,
+    "vflip": True,
+    "jitter": 1,
+    "brightness": 0,
+    "contrast": 0,
+    "saturation": 0,
+    "hue": 0,
+    "randinterp": True,
+    "include_sources": True,
+}
+OTHER_SPECS: dict[str, dict[str, Any]] = {
+    **{name: {"recipe": replace(SMALL, **{name: v})} for name, v in OTHER_RECIPES.items()},
+    "seed": {"seed": 1},
+    "quality": {"quality": 74},
+    "engine": {"engine": "torchvision"},
+    "format": {"format": "webdataset"},
+    "content": {"sources": (replace(INFO, sha256="1" * 64),)},
+    "class": {"sources": (replace(INFO, class_name="other"),)},
+    "width": {"sources": (replace(INFO, width=97),)},
+    "height": {"sources": (replace(INFO, height=81),)},
+    "sources": {"sources": (INFO, replace(INFO, class_name="other"))},
+}
+
+
+def test_the_digest_of_a_spec_is_the_same_everywhere() -> None:
+    assert Spec((INFO,), SMALL).digest == "dca614b2bae25983"
+
+
+@pytest.mark.parametrize("name", OTHER_SPECS)
+def test_whatever_decides_bytes_changes_the_digest(name: str) -> None:
+    assert {field.name for field in fields(SMALL)} <= OTHER_SPECS.keys()
+    spec = Spec((INFO,), SMALL)
+    other = replace(spec, **OTHER_SPECS[name])
+    assert other.digest != spec.digest
+    assert list(spec.differences(other))
+
+
+def test_what_decides_no_bytes_is_not_in_the_digest() -> None:
+    spec = Spec((INFO,), replace(SMALL, hue=0.0))
+    same = [
+        replace(spec, num_imgs=7, batch_size=7),
+        replace(spec, sources=(replace(INFO, path="/b/other.png"),)),
+        replace(spec, recipe=replace(spec.recipe, hue=-0.0)),
+        Spec.from_json(json.loads(json.dumps(spec.as_json()))),
+    ]
+    assert {other.digest for other in same} == {spec.digest}
+
+
+def test_the_size_of_tars_is_in_the_digest_and_their_number_is_not() -> None:
+    spec = Spec((INFO,), SMALL, format="webdataset", batch_size=100)
+    assert replace(spec, batch_size=101).digest != spec.digest
+    assert replace(spec, num_imgs=500).digest == spec.digest
+
+
+def edit_dataset(target: Path, edit: str) -> None:
+    path = target / "dataset.json"
+    value = json.loads(path.read_text())
+    source = value["sources"][0]
+    if edit == "seed":
+        value["seed"] = 7
+    elif edit == "recipe":
+        value["recipe"]["hflip"] = True
+    elif edit == "width":
+        source["width"] += 1
+    elif edit == "class":
+        source["class_name"] = "other"
+    elif edit == "format":
+        value["format"] = "webdataset"
+    path.write_text(json.dumps(value))
+
+
+REQUESTS = {
+    "as_it_was_made": [],
+    "as_it_says_now": ["--seed", 7],
+    "growing": ["--num_imgs", 60],
+    "overwriting": ["--overwrite"],
+    "dry": ["--dry_run"],
+    "dry_overwriting": ["--overwrite", "--dry_run"],
+    "from_itself": ["--from"],
+}
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+@pytest.mark.parametrize("state", ["finished", "begun"])
+def test_a_dataset_json_that_the_records_deny_is_refused(
+    target: Path,
+    source: Path,
+    state: str,
+    request_: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if state == "begun":
+        shutil.rmtree(target)
+        part(source, target)
+    edit_dataset(target, "seed")
+    before = snapshot(target)
+    flags = REQUESTS[request_]
+    flags = [*flags, target / "dataset.json"] if flags == ["--from"] else flags
+    assert run(source, target, *flags) == 2
+    assert snapshot(target) == before
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"{target}/dataset.json is not what the images were made by" in error
+    assert "restore the dataset.json that was, or move the target away" in error
+    if request_ == "as_it_was_made":
+        assert "(seed: 7 there, 0 recorded)" in error
+
+
+def test_nothing_is_removed_by_a_dataset_json_that_the_records_deny(target: Path) -> None:
+    edit_dataset(target, "class")
+    before = snapshot(target)
+    with Target(str(target)) as handle, pytest.raises(DatasetMismatch, match="is not what"):
+        remove_dataset(handle)
+    assert snapshot(target) == before
+
+
+@pytest.mark.parametrize("edit", ["recipe", "width", "class", "format"])
+def test_any_edit_of_what_decides_bytes_is_noticed(
+    target: Path, source: Path, edit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_dataset(target, edit)
+    before = snapshot(target)
+    assert run(source, target) == 2
+    assert "is not what the images were made by" in capsys.readouterr().err
+    assert snapshot(target) == before
+
+
+def test_a_dataset_json_of_another_dataset_is_refused(
+    target: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part(source, tmp_path / "other", seed=3)
+    shutil.copy(tmp_path / "other/dataset.json", target)
+    before = snapshot(target)
+    assert run(source, target, "--seed", 3) == 2
+    digests = [spec_of(tmp_path / "other").digest, lines_of(target)[0]["spec"]]
+    found = "(spec {} there, {} in 4 of 4 records)".format(*digests)
+    assert found in capsys.readouterr().err
+    assert snapshot(target) == before
+
+
+def test_a_line_of_another_dataset_is_done_again(target: Path, source: Path) -> None:
+    whole = lines_of(target)
+    strange = [{**line, "spec": "0" * 16} if k == 1 else line for k, line in enumerate(whole)]
+    (target / "batches.jsonl").write_text("".join(json.dumps(line) + "\n" for line in strange))
+    with pytest.warns(JournalWarning, match="1 line of another dataset; .* done again"):
+        assert make(source, target).made == whole[1]["count"]
+    assert lines_of(target) == whole
+
+
+def test_a_marker_of_another_dataset_is_done_again(
+    finished: Path, source: Path, tmp_path: Path
+) -> None:
+    part(source, tmp_path)
+    path = tmp_path / WORK / "markers/20-30.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "spec": "0" * 16}))
+    with pytest.warns(JournalWarning, match="20-30.json: of another dataset; .* done again"):
+        assert make(source, tmp_path, batch_size=10).made == 30
+    assert tree_hash(tmp_path) == tree_hash(finished)
+    assert not (tmp_path / WORK).exists()
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 1000])
+def test_of_many_records_an_even_sample_tells_what_they_are_of(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each record is of a dataset of its own here, so that it is seen which were read."""
+    markers = [Marker(k, k + 1, 1, 1, f"{k:016x}", "0" * 64, "0" * 8) for k in range(count)]
+    (tmp_path / "batches.jsonl").write_bytes(marker_lines(markers))
+    (tmp_path / WORK / "markers").mkdir(parents=True)
+    for k, marker in enumerate(markers):
+        content = marker_lines([replace(marker, spec=f"{count + k:016x}")])
+        (tmp_path / WORK / f"markers/{k}-{k + 1}.json").write_bytes(content)
+    with Target(str(tmp_path)) as handle:
+        specs = Journal(handle).specs()
+    assert set(specs.values()) <= {1}
+    read = sorted(int(spec, 16) for spec in specs)
+    few = min(count, 64)
+    assert sum(k < count for k in read) == sum(k >= count for k in read) == few
+    for part_ in (read[:few], read[few:]):
+        assert all(b - a <= count // 64 + 2 for a, b in itertools.pairwise(part_))
+
+
 # Damaged records
 
 
@@ -556,7 +768,7 @@ def test_a_damaged_line_is_done_again(target: Path, source: Path, junk: str) -> 
     lines = (target / "batches.jsonl").read_text().splitlines()
     whole = lines_of(target)
     (target / "batches.jsonl").write_text("\n".join([lines[0], junk, *lines[2:]]) + "\n")
-    with pytest.warns(JournalWarning, match="1 damaged lines"):
+    with pytest.warns(JournalWarning, match="1 damaged line;"):
         assert make(source, target).made == whole[1]["count"]
     assert lines_of(target) == whole
 
@@ -720,7 +932,8 @@ def test_markers_that_another_run_folds_meanwhile_are_found(
     """Just before or just after the markers are listed."""
     with Target(str(target)) as handle:
         journal = Journal(handle)
-        markers = list(journal.markers(COUNT))
+        spec = spec_of(target)
+        markers = list(journal.markers(spec))
         lines = (target / "batches.jsonl").read_bytes()
         (target / "batches.jsonl").unlink()
         for marker in markers:
@@ -734,7 +947,7 @@ def test_markers_that_another_run_folds_meanwhile_are_found(
             return found if when == "after" else names(self)
 
         monkeypatch.setattr(Journal, "_marker_names", folded)
-        assert journal.done().covers(0, COUNT)
+        assert journal.done(spec).covers(0, COUNT)
     assert make(source, target).made == 0
     assert (target / "batches.jsonl").read_bytes() == lines
 

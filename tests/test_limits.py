@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import math
 import random
@@ -242,7 +243,7 @@ BAD_NUMBERS = [
 NUMBERS = {
     action.option_strings[0]: action
     for action in build_parser()._actions
-    if action.type in (int, float)
+    if action.type in (int, float) and action.help != argparse.SUPPRESS  # the other spelling
 }
 
 

@@ -46,9 +46,25 @@ def test_every_tile_is_whole_and_every_gap_even(side: int, count: int) -> None:
 def test_the_sheet_is_of_a_handy_size_at_any_img_size(side: int) -> None:
     width, height = sheet_size(side, COUNT)
     assert width == height
-    assert 8 * 64 <= width < 2100
+    assert 8 * 64 <= width <= 1080  # a screen's height
     if side <= 100:
         assert sheet_of(side, COUNT).shape == (height, width, 3)
+
+
+def test_the_sheet_of_the_most_detailed_images_is_a_small_file() -> None:
+    image = photo_pixels(256, 256, seed=1)
+    noisy = np.clip(image + np.random.default_rng(0).normal(0, 12, image.shape), 0, 255)
+    assert len(contact_sheet([noisy.astype(np.uint8)] * COUNT)) < 2.5e6
+
+
+def test_large_images_are_reduced_with_care() -> None:
+    """A pattern finer than the tile's pixels becomes its mean, and no coarser pattern."""
+    stripes = np.zeros((512, 512, 3), np.uint8)
+    stripes[:, ::2] = 255
+    with Image.open(io.BytesIO(contact_sheet([stripes]))) as sheet:
+        tile = np.asarray(sheet)[GAP + 4 : -GAP - 4, GAP + 4 : -GAP - 4].astype(int)
+    assert np.ptp(tile) <= 2
+    assert abs(tile.mean() - 127.5) < 2
 
 
 @pytest.mark.parametrize("side", [8, 20, 33])

@@ -51,6 +51,16 @@ TABLE = {
 
 NAN = math.nan
 INF = math.inf
+
+
+def inverse(most: float, least: float) -> str:
+    """What is said of scale to whom gave it areas, or in the wrong order."""
+    return (
+        f": it takes inverse areas, the larger number first, such as {most:g} {least:g} for crops "
+        f"of 1/{most:g} to 1/{least:g} of the area"
+    )
+
+
 RULES = [
     ("recipe", "Paper", "recipe must be 'script' or 'paper', got 'Paper'"),
     ("recipe", 1, "recipe must be a str, got 1"),
@@ -73,9 +83,9 @@ RULES = [
     ("cropfirst", "no", "cropfirst must be a bool, got 'no'"),
     ("initcrop", 0, "initcrop must be in (0, 1], got 0"),
     ("initcrop", 1.01, "initcrop must be in (0, 1], got 1.01"),
-    ("scale", (0.5, 1), "scale must satisfy 1e+09 >= A >= B >= 1, got 0.5 1"),
-    ("scale", (1, 500), "scale must satisfy 1e+09 >= A >= B >= 1, got 1 500"),
-    ("scale", (2, 0.5), "scale must satisfy 1e+09 >= A >= B >= 1, got 2 0.5"),
+    ("scale", (0.5, 1), f"scale must satisfy 1e+09 >= A >= B >= 1, got 0.5 1{inverse(2, 1)}"),
+    ("scale", (1, 500), f"scale must satisfy 1e+09 >= A >= B >= 1, got 1 500{inverse(500, 1)}"),
+    ("scale", (2, 0.5), f"scale must satisfy 1e+09 >= A >= B >= 1, got 2 0.5{inverse(500, 1)}"),
     ("scale", (INF, 1), "scale must satisfy 1e+09 >= A >= B >= 1, got inf 1"),
     ("scale", (1e10, 1), "scale must satisfy 1e+09 >= A >= B >= 1, got 1e+10 1"),
     ("ratio", (1e-7, 1), "ratio must satisfy 1e-06 <= LO <= HI <= 1e+06, got 1e-07 1"),

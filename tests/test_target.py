@@ -493,22 +493,39 @@ def test_hostile_descriptions_are_refused_by_every_command(
     assert [file.name for file in target.iterdir()] == ["dataset.json"]
 
 
+def marker(**fields: Any) -> bytes:
+    """A record of the images 8 to 15, but for these fields."""
+    value = {"first": 8, "stop": 16, "count": 8, "bytes": 1, "spec": "0" * 16}
+    return json.dumps({**value, "digest": "0" * 64, "crc32": "0" * 64, **fields}).encode()
+
+
 MARKERS: dict[str, bytes] = {
     **RAW,
     "null": b"null",
     "list": b"[]",
     "number": b"5",
-    "wrong-range": b'{"first":8,"stop":9,"count":1,"bytes":1,"digest":"","crc32":"00000000"}',
-    "negative": b'{"first":-8,"stop":16,"count":24,"bytes":1,"digest":"","crc32":"'
-    + b"0" * 192
+    "wrong-range": marker(stop=9),
+    "negative": marker(first=-8, count=24, crc32="0" * 192),
+    "nan": marker(first=NAN),
+    "infinite": marker(stop=INFINITE),
+    "huge": marker(stop=HUGE),
+    "texts": marker(first="8", stop="16", count="8", bytes="1"),
+    "booleans": marker(first=False, stop=True, count=True, bytes=True, crc32="0" * 8),
+    "unknown-field": marker(cake=1),
+    "path": marker(first="../../x"),
+    "digest-number": marker(digest=0),
+    "spec-null": marker(spec=None),
+    "spec-number": marker(spec=HUGE),
+    "spec-list": marker(spec=["0" * 16]),
+    "spec-empty": marker(spec=""),
+    "spec-long": marker(spec="0" * 1_000_000),
+    "spec-newline": marker(spec="0" * 15 + "\n"),
+    "spec-capitals": marker(spec="A" * 16),
+    "spec-missing": b'{"first":8,"stop":16,"count":8,"bytes":1,"digest":"'
+    + b"0" * 64
+    + b'","crc32":"'
+    + b"0" * 64
     + b'"}',
-    "nan": b'{"first":NaN,"stop":16,"count":8,"bytes":1,"digest":"","crc32":""}',
-    "infinite": b'{"first":8,"stop":Infinity,"count":8,"bytes":1,"digest":"","crc32":""}',
-    "huge": b'{"first":8,"stop":1' + b"0" * 400 + b',"count":8,"bytes":1,"digest":"","crc32":""}',
-    "texts": b'{"first":"8","stop":"16","count":"8","bytes":"1","digest":"","crc32":""}',
-    "booleans": b'{"first":false,"stop":true,"count":true,"bytes":true,"digest":"","crc32":"00000000"}',
-    "unknown-field": b'{"first":8,"stop":16,"cake":1}',
-    "path": b'{"first":"../../x","stop":16,"count":8,"bytes":1,"digest":"","crc32":""}',
 }
 
 

@@ -113,6 +113,7 @@ def save_jpeg(path: Path, side: int) -> None:
     Image.fromarray(np.full((side, side, 3), 99, np.uint8)).save(path)
 
 
+STRANGE = {"spec": "0" * 16, "digest": "1" * 64, "crc32": "1" * 8 * BATCH}  # another dataset's
 DAMAGE = {  # what is done to a target, and what must then be found
     "flipped_bit": (lambda t: flip(t / patch(3), 400), {("damaged", patch(3))}),
     "flipped_bits_in_two_batches": (
@@ -177,6 +178,14 @@ DAMAGE = {  # what is done to a target, and what must then be found
         ),
         {("damaged", patch(0))},
     ),
+    "record_of_another_dataset": (
+        lambda t: edit_lines(t, lambda m: m[1].update(STRANGE)),
+        {("record", "batches.jsonl")},
+    ),
+    "record_without_its_spec": (
+        lambda t: edit_lines(t, lambda m: m[1].pop("spec")),
+        {("record", "batches.jsonl")},
+    ),
     "range_beyond_the_end": (
         lambda t: edit_lines(t, lambda m: m[0].update(first=160, stop=176)),
         {("record", "batches.jsonl")},
@@ -205,7 +214,7 @@ DAMAGE = {  # what is done to a target, and what must then be found
 def test_a_sound_dataset_passes(folder: Path, tars: Path, capsys) -> None:
     for target in (folder, tars):
         assert main(["verify", str(target)]) == 0
-        assert f"{COUNT} of {COUNT} images are as written" in capsys.readouterr().out
+        assert f"{COUNT} of {COUNT} images intact; all is well" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", DAMAGE)
@@ -342,6 +351,10 @@ OTHER_TAR_DAMAGE = {
         lambda t: edit_lines(t, lambda m: m[1].update(digest="0" * 64)),
         {"batches.jsonl"},
     ),
+    "record_of_another_dataset": (
+        lambda t: edit_lines(t, lambda m: m[1].update(STRANGE)),
+        {"batches.jsonl"},
+    ),
     "record_of_half_a_tar": (
         lambda t: edit_lines(t, lambda m: m[0].update(stop=8, count=8, crc32=m[0]["crc32"][:64])),
         {"batches.jsonl"},
@@ -408,7 +421,7 @@ def half(photos: Path, tmp_path: Path) -> Path:
 
 def test_an_unfinished_target_says_how_much_is_missing(half: Path, capsys) -> None:
     assert main(["verify", str(half)]) == 1
-    assert "16 are not made yet" in capsys.readouterr().out
+    assert "16 not made yet" in capsys.readouterr().out
     report = verify(half)
     assert (report.unfinished, report.intact, report.findings) == (16, 24, ())
 
@@ -446,6 +459,16 @@ def test_a_damaged_marker_is_named_and_restored(damage, half: Path) -> None:
     damage(half / MARKER)
     assert ("record", MARKER) in found(half)
     assert main(["verify", str(half), "--repair"]) == 1
+    assert snapshot(half) == before
+
+
+def test_a_marker_of_another_dataset_is_named_and_restored(photos: Path, tmp_path: Path) -> None:
+    half = make(photos, tmp_path / "half", shard=parse_shard("0/2", {}), batch_size=8)
+    before = snapshot(half)
+    marker = half / WORK / "markers/16-24.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "spec": "0" * 16}))
+    assert found(half) == {("record", f"{WORK}/markers/16-24.json")}
+    assert main(["verify", str(half), "--repair"]) == 1  # it is not finished
     assert snapshot(half) == before
 
 
@@ -531,6 +554,93 @@ def test_a_missing_dataset_json_is_damage_and_a_foreign_folder_is_not(
     assert main(["verify", str(tmp_path / "empty")]) == 2
     assert main(["verify", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def edit_dataset(target: Path, **fields: object) -> None:
+    path = target / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+@pytest.mark.parametrize("kind", ["folder", "tars", "half"])
+def test_a_dataset_json_that_the_records_deny_is_one_finding_and_mends_nothing(
+    kind: str, request: pytest.FixtureRequest, capsys
+) -> None:
+    target = request.getfixturevalue(kind)
+    edit_dataset(target, seed=5)
+    (target / "preview.png").unlink()
+    damaged = snapshot(target)
+    assert found(target) == {("damaged", "dataset.json")}
+    for flags in ([], ["--repair"]):
+        capsys.readouterr()
+        assert main(["verify", str(target), *flags]) == 1
+        out, err = capsys.readouterr()
+        assert len((out + err).splitlines()) == 2
+        assert "dataset.json: not what the images were made by (spec " in out
+        assert "in 3 of 3 records" in out or kind == "half"
+        assert "restore the dataset.json that was, or move the target away" in out
+        assert main(["verify", str(target), "--json", *flags]) == 1
+        value = json.loads(capsys.readouterr().out)
+        assert value["ok"] is False
+        assert [finding["file"] for finding in value["damaged"]] == ["dataset.json"]
+        assert value["missing"] == value["foreign"] == value["record"] == []
+    assert snapshot(target) == damaged
+
+
+def test_where_half_of_the_records_are_strangers_it_is_not_known_which(
+    photos: Path, tmp_path: Path
+) -> None:
+    target = make(photos, tmp_path / "two", num_imgs=32)
+    edit_lines(target, lambda m: m[1].update(spec="0" * 16))
+    assert found(target) == {("damaged", "dataset.json")}
+
+
+def test_without_records_dataset_json_is_all_there_is_to_go_by(folder: Path, capsys) -> None:
+    edit_dataset(folder, seed=5)
+    (folder / "batches.jsonl").unlink()
+    assert main(["verify", str(folder)]) == 1
+    assert "batches.jsonl: no record of images 0 to 15" in capsys.readouterr().out
+    assert verify(folder).intact == 0
+
+
+REPAIRS = {  # what is done to which target, and what a repair then makes and keeps
+    "nothing": ("folder", lambda t: None, (0, 40)),
+    "images": ("folder", lambda t: [(t / patch(k)).unlink() for k in (3, 17)], (2, 38)),
+    "preview": ("folder", lambda t: (t / "preview.png").unlink(), (0, 40)),
+    "lost_record": ("folder", lambda t: edit_lines(t, lambda m: m.pop(1)), (16, 24)),
+    "changed_record": (
+        "folder",
+        lambda t: edit_lines(t, lambda m: m[1].update(bytes=1)),
+        (0, 40),
+    ),
+    "occupied": (
+        "folder",
+        lambda t: [
+            edit_lines(t, lambda m: m.pop(0)),
+            (t / patch(9)).unlink(),
+            (t / patch(9) / "x").mkdir(parents=True),
+        ],
+        (15, 24),
+    ),
+    "member": ("tars", lambda t: flip_member(t / SHARD, "two_0000017.jpg", 99), (16, 24)),
+    "no_tar": ("tars", lambda t: (t / "_info.json").unlink(), (0, 40)),
+}
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_a_repair_says_what_it_made_again_and_what_it_kept(
+    name: str, request: pytest.FixtureRequest, capsys
+) -> None:
+    kind, damage, (made, kept) = REPAIRS[name]
+    target = request.getfixturevalue(kind)
+    damage(target)
+    before = Path(shutil.copytree(target, target.parent / "before"))
+    main(["verify", str(target), "--repair"])
+    assert f" ({made} made again, {kept} intact ones kept)" in capsys.readouterr().out
+    main(["verify", str(before), "--repair", "--json"])
+    value = json.loads(capsys.readouterr().out)
+    assert (value["made"], value["kept"]) == (made, kept)
+    main(["verify", str(before)])
+    assert "made again" not in capsys.readouterr().out
 
 
 def test_json_is_one_object_with_every_finding(folder: Path, capsys) -> None:
