@@ -29,9 +29,13 @@ def photo_pixels(width: int = 640, height: int = 480, seed: int = 0) -> np.ndarr
     for _ in range(120):
         cx, cy = rng.uniform(0, width), rng.uniform(0, height)
         rx, ry = rng.uniform(3, max(4, width / 6), 2)
-        inside = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
-        wave = np.sin(x * rng.uniform(0.05, 0.6) + y * rng.uniform(-0.6, 0.6))
-        pixels[inside] = (rng.uniform(0, 255, 3) + 40 * wave[..., None])[inside]
+        # the box around the ellipse alone, which takes a tenth of the time
+        box = np.s_[
+            max(0, int(cy - ry)) : int(cy + ry) + 2, max(0, int(cx - rx)) : int(cx + rx) + 2
+        ]
+        inside = ((x[box] - cx) / rx) ** 2 + ((y[box] - cy) / ry) ** 2 < 1
+        wave = np.sin(x[box] * rng.uniform(0.05, 0.6) + y[box] * rng.uniform(-0.6, 0.6))
+        pixels[box][inside] = (rng.uniform(0, 255, 3) + 40 * wave[..., None])[inside]
     return np.clip(pixels + rng.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8)
 
 

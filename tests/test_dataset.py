@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pickle
-import re
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,8 +18,8 @@ from single_image_gen import PAPER, SCRIPT, SingleImageDataset, generate
 from single_image_gen.sample import encode_jpeg
 from single_image_gen.source import SourceError
 
-README = Path(__file__).parents[1] / "README.md"
-
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Python warns of forks beside threads; that they work is what is tested here
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -139,6 +138,11 @@ def tuple_of(number: int, image: Image.Image) -> tuple[int, tuple[int, int]]:
     return number, image.size
 
 
+def test_it_tells_what_it_is(dataset: SingleImageDataset) -> None:
+    told = repr(dataset)
+    assert told.startswith("SingleImageDataset(30 images of 16 x 16, 3 sources, recipe script")
+
+
 def test_it_is_small_to_send_and_whole_afterwards(photos: Path) -> None:
     dataset = SingleImageDataset(photos, recipe=replace(SCRIPT, img_size=16), length=9)
     images = [image.tobytes() for image, _ in dataset]  # now it holds decoded sources
@@ -196,15 +200,3 @@ def test_a_file_that_is_no_image_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("no image")
     with pytest.raises(SourceError, match=r"x\.png"):
         SingleImageDataset(tmp_path / "x.png")
-
-
-@pytest.mark.skipif(not README.exists(), reason="a source tree without its README")
-def test_the_training_step_of_the_readme_runs(photos: Path, capsys) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    steps = [block for block in blocks if "SingleImageDataset(" in block and "backward" in block]
-    assert len(steps) == 1
-    code = steps[0].replace("images/market.jpg", str(photos / "one.png"))
-    threads = torch.get_num_threads()
-    exec(compile(code, str(README), "exec"), {"__name__": "__main__"})
-    torch.set_num_threads(threads)
-    assert float(capsys.readouterr().out.split()[-1]) > 0

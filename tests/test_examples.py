@@ -44,17 +44,43 @@ def environ_with_program(folder: Path) -> dict[str, str]:
     return {**environ, "PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-def example(folder: Path, name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+def environ_with_recorder(folder: Path, code: int = 0) -> dict[str, str]:
+    """One in which it writes down its arguments, a line for each call, and does nothing."""
+    environ = environ_with_program(folder)
+    record = f"printf '%s\\037' \"$@\" >>'{folder}/calls'; echo >>'{folder}/calls'"
+    (folder / "single-image-gen").write_text(f"#!/bin/sh\n{record}\nexit {code}\n")
+    return environ
+
+
+def calls(folder: Path) -> list[list[str]]:
+    """What was written down."""
+    return [line.split("\x1f")[:-1] for line in (folder / "calls").read_text().splitlines()]
+
+
+def example(
+    folder: Path, name: str, *arguments: object, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a script as a user would, from somewhere else."""
     return subprocess.run(
         [str(EXAMPLES / f"{name}.sh"), *map(str, arguments)],
-        env=environ_with_program(folder / "bin"),
+        env=environ or environ_with_program(folder / "bin"),
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
     )
+
+
+def follow(folder: Path, name: str, *arguments: object) -> None:
+    """Run a script, and here what it calls: a process for each would take seconds to start."""
+    done = example(folder, name, *arguments, environ=environ_with_recorder(folder / "bin"))
+    assert (done.returncode, done.stderr) == (0, "")
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in [variable for variable in os.environ if variable.startswith("SLURM_")]:
+            patch.delenv(variable)
+        for argv in calls(folder / "bin"):
+            assert main(argv) == 0, argv
 
 
 @pytest.fixture
@@ -99,10 +125,9 @@ def test_scripts_without_arguments_show_their_usage(
     [("mono", 256, 1_281_167), ("cifar", 32, 50_000), ("bigan", 128, 1_281_167)],
 )
 def test_one_photograph(photo: Path, tmp_path: Path, name: str, size: int, default: int) -> None:
-    done = example(tmp_path, name, photo, tmp_path / "it's out", 6, "--threads", 1, "--seed", 7)
+    follow(tmp_path, name, photo, tmp_path / "it's out", 6, "--threads", 1, "--seed", 7)
     images = images_below(tmp_path / "it's out")
 
-    assert done.returncode == 0, done.stderr
     assert len(images) == 6
     for path in images:
         with Image.open(path) as image:
@@ -116,10 +141,9 @@ def test_one_photograph(photo: Path, tmp_path: Path, name: str, size: int, defau
 def test_many_photographs(folder_of_photos: Path, tmp_path: Path, name: str) -> None:
     target = tmp_path / "out"
     more = ("--threads", 1, "--img_size", 16)
-    done = example(tmp_path, name, folder_of_photos, target, 25, *more)
+    follow(tmp_path, name, folder_of_photos, target, 25, *more)
     counts = sorted(len(list(folder.iterdir())) for folder in (target / "train").iterdir())
 
-    assert done.returncode == 0, done.stderr
     assert counts == [2] * 5 + [3] * 5
     assert "\nimages=1281167\n" in (EXAMPLES / f"{name}.sh").read_text()
 
@@ -129,16 +153,23 @@ def test_flags_may_follow_at_once(photo: Path, tmp_path: Path) -> None:
     more = ("--threads", 1, "--img_size", 16, "--num_imgs", 3)
     done = example(tmp_path, "mono", photo, tmp_path / "out", *more)
 
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr  # this one with the real program
     assert len(images_below(tmp_path / "out")) == 3
 
 
 @pytest.fixture(scope="module")
 def ablations(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ablations")
-    done = example(folder, "ablation", photo, folder / "sets", 24, "--threads", 1)
-    assert done.returncode == 0, done.stderr
+    follow(folder, "ablation", photo, folder / "sets", 24, "--threads", 1)
     return folder / "sets"
+
+
+def test_the_ablation_stops_at_the_first_dataset_that_fails(photo: Path, tmp_path: Path) -> None:
+    environ = environ_with_recorder(tmp_path / "bin", code=1)
+    done = example(tmp_path, "ablation", photo, tmp_path / "sets", 24, environ=environ)
+
+    assert done.returncode == 1
+    assert len(calls(tmp_path / "bin")) == 1
 
 
 def test_the_ablation_makes_the_eight_datasets(ablations: Path) -> None:
@@ -200,9 +231,8 @@ def test_no_scale_fits_photographs_up_to_four_times_as_wide(size: tuple[int, int
 
 def test_slurm_script_without_slurm_makes_the_whole_as_tars(photo: Path, tmp_path: Path) -> None:
     more = ("--threads", 1, "--img_size", 16, "--batch_size", 10)
-    done = example(tmp_path, "slurm", photo, tmp_path / "out", 30, *more)
+    follow(tmp_path, "slurm", photo, tmp_path / "out", 30, *more)
 
-    assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out").glob("*.tar"))) == 3
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from single_image_gen.plan import Batch, Coverage, Plan
+from single_image_gen.plan import Coverage, Plan
 from single_image_gen.spec import IMAGENET_SIZE, auto_batch_size
 
 ranges = st.lists(
@@ -87,10 +87,6 @@ def test_nothing_is_pending_where_all_is_done() -> None:
     plan = Plan(1000, 7, 1, 3)
     assert list(plan.pending(Coverage([(0, 400), (400, 1000)]))) == []
     assert plan.images(Coverage([(0, 5000)])) == 0
-
-
-def test_a_batch_counts_its_images() -> None:
-    assert Batch(3, 30, 37).count == 7
 
 
 # --- coverage

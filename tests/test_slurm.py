@@ -58,7 +58,8 @@ SchedulerParameters=sched_interval=1,batch_sched_delay=0,sched_min_interval=0
 ReturnToService=2
 KillWait=5
 MailProg=/bin/true
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
+SlurmdParameters=config_overrides
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 CPUs=32 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -247,21 +248,39 @@ def shares(environs: list[dict[str, str]]) -> list[tuple[int, int]]:
     return sorted((shard.number, shard.count) for shard in found)
 
 
-@pytest.mark.parametrize(
-    ("array", "tasks"),
-    [(None, 1), ("0-2", 3), ("3-7:2", 3), ("4,5", 2), ("9", 1), ("0-4:3", 2), ("0,2,5", None)],
-    ids=["no array", "0-2", "3-7:2", "4,5", "9", "0-4:3", "0,2,5"],
-)
-def test_what_slurm_really_sets(
-    slurm: Slurm, tmp_path: Path, array: str | None, tasks: int | None
-) -> None:
-    script = tmp_path / "show.sh"
+ARRAYS = {
+    "no array": 1,
+    "0-2": 3,
+    "3-7:2": 3,
+    "4,5": 2,
+    "9": 1,
+    "0-4:3": 2,
+    "0,2,5": None,  # has gaps
+}
+
+
+@pytest.fixture(scope="module")
+def shown(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """For each array, a folder with the environments of its tasks; they ran at the same time."""
+    folder = tmp_path_factory.mktemp("shown")
+    script = folder / "show.sh"
     script.write_text(SHOW)
     script.chmod(0o755)
-    slurm.wait(
-        slurm.submit("--ntasks=2", *([f"--array={array}"] if array else []), script, tmp_path)
-    )
-    batch, steps, ones = (environs(tmp_path, what) for what in ("batch", "step", "one"))
+    folders, jobs = {}, []
+    for k, array in enumerate(ARRAYS):
+        folders[array] = folder / str(k)
+        folders[array].mkdir()
+        asked = [] if array == "no array" else [f"--array={array}"]
+        jobs.append(slurm.submit("--ntasks=2", *asked, script, folders[array]))
+    for job in jobs:
+        slurm.wait(job)
+    return folders
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+def test_what_slurm_really_sets(shown: dict[str, Path], array: str) -> None:
+    tasks = ARRAYS[array]
+    batch, steps, ones = (environs(shown[array], what) for what in ("batch", "step", "one"))
 
     if tasks is None:
         assert len(batch) == 3
