@@ -66,7 +66,13 @@ def _add_what(what: Any) -> None:
     from single_image_gen import spec  # noqa: PLC0415 - imports numpy and Pillow, nothing slower
     from single_image_gen.engines import DEFAULT_ENGINE, ENGINES  # noqa: PLC0415 - likewise
 
-    add_flag(what, "imgpath", nargs="+", metavar="PATH", help="source images: files, or folders")
+    add_flag(
+        what,
+        "imgpath",
+        nargs="+",
+        metavar="PATH",
+        help="source images: files, or folders with all below",
+    )
     add_flag(
         what,
         "targetpath",

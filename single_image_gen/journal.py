@@ -246,11 +246,12 @@ def _refusal(path: str, theirs: Spec, asked: Spec, differences: list[tuple[str, 
     remedy = "choose another --targetpath, or replace it with --overwrite"
     if [name for name, _, _ in differences] != ["num_imgs"]:
         return f"{path} holds another dataset ({told}): {remedy}"
-    sizes = f"{path} has {counted(there, 'image')}, {asked.num_imgs:,} asked for ({told})"
+    sizes = (
+        f"{path} is a dataset of {counted(there, 'image')}, {asked.num_imgs:,} asked for ({told})"
+    )
     if asked.num_imgs > there:
         return f"{sizes}: tars cannot grow, only a folder dataset can; {remedy}"
-    smaller = counted(asked.num_imgs, "image")
-    return f"{sizes}: a dataset cannot shrink; take its first {smaller}, or {remedy}"
+    return f"{sizes}: a dataset cannot shrink, but its first images are the smaller one; {remedy}"
 
 
 def _differences(theirs: Dataset, mine: Dataset, spec: Spec) -> Iterator[tuple[str, Any, Any]]:

@@ -38,7 +38,6 @@ from single_image_gen.usable import (
     check_above,
     check_not_inside,
     check_writable,
-    images_of,
     refusing_unusable,
 )
 from single_image_gen.words import counted
@@ -156,7 +155,7 @@ def generate(
     check_above(targetpath)
     paths = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
     sources, infos = open_sources(
-        find_sources([os.fspath(path) for path in paths], made=images_of(targetpath)),
+        find_sources([os.fspath(path) for path in paths]),
         max_pixels=max_pixels,
         known=known,
         share=backend in ("loky", "threading"),
@@ -183,6 +182,9 @@ def generate(
         )
     if not known:
         _notice_twins(infos)
+    if num_imgs < len(infos):
+        told = f"{len(infos):,} sources, but {counted(num_imgs, 'image')}"
+        warnings.warn(f"{told}: not every source is used", Notice, stacklevel=2)
     if dry_run:
         if outlook.images:
             check_writable(targetpath)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Pixels = colour.Pixels
 
 MAX_PIXELS = 200_000_000
+MADE = ("train", "preview.png")  # beside a dataset.json
 SUFFIXES = frozenset(
     [
         *(".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png"),
@@ -97,14 +98,13 @@ class Source:
         return self.info.size
 
 
-def find_sources(paths: Sequence[str], *, made: Sequence[str] = ()) -> list[str]:
+def find_sources(paths: Sequence[str]) -> list[str]:
     """The image files that `paths` name, in order.
 
     Args:
         paths: files, taken as they are, and folders, searched recursively (links to folders are
-            not followed) for files with an image's ending, sorted by relative path.
-        made: absolute paths of files and folders that a search passes over: what an earlier run
-            made in a target that lies in such a folder is no source of the next.
+            not followed) for files with an image's ending, sorted by relative path. The images
+            of a dataset that lies in such a folder are passed over: they are no sources.
 
     Returns:
         Absolute paths.
@@ -116,7 +116,7 @@ def find_sources(paths: Sequence[str], *, made: Sequence[str] = ()) -> list[str]
     for path in paths:
         mode = _mode(path)
         if stat.S_ISDIR(mode):
-            inside = sorted(_images_below(path, frozenset(map(os.path.realpath, made))))
+            inside = sorted(_images_below(path))
             if not inside:
                 raise SourceError(
                     f"{path}: no image in this folder (looked for {' '.join(sorted(SUFFIXES))})"
@@ -136,17 +136,24 @@ def _mode(path: str) -> int:
         raise SourceError(f"{path or repr(path)}: {reason(error)}") from None
 
 
-def _images_below(folder: str, made: frozenset[str]) -> Iterator[str]:
+def _images_below(folder: str) -> Iterator[str]:
     for where, folders, names in os.walk(folder):
-        real = os.path.realpath(where) if made else where
-
-        def wanted(name: str, real: str = real) -> bool:
-            return not name.startswith(".") and os.path.join(real, name) not in made
-
-        folders[:] = filter(wanted, folders)
-        for name in filter(wanted, names):
+        made = MADE if "dataset.json" in names and _is_ours(where) else ()
+        wanted = [name for name in names if name not in made and not name.startswith(".")]
+        folders[:] = [name for name in folders if name not in made and not name.startswith(".")]
+        for name in wanted:
             if os.path.splitext(name)[1].lower() in SUFFIXES:
                 yield os.path.relpath(os.path.join(where, name), folder)
+
+
+def _is_ours(folder: str) -> bool:
+    """Whether a folder's dataset.json is of this program, by its first bytes."""
+    path = os.path.join(folder, "dataset.json")
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            return b'"tool": "single-image-gen"' in file.read(100)
+    except OSError:
+        return False
 
 
 def class_names(paths: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from single_image_gen.identity import DATASET
-from single_image_gen.journal import BATCHES, PREVIEW
+from single_image_gen.journal import BATCHES
 from single_image_gen.staging import MARKERS, STAGING, WORK
 
 if TYPE_CHECKING:
@@ -104,13 +104,6 @@ def check_not_inside(targetpath: str) -> None:
                 f"{targetpath} is inside the dataset {parent}: choose another --targetpath"
             )
         path = parent
-
-
-def images_of(targetpath: str) -> list[str]:
-    """The places of the images in a target that holds a dataset; none where it holds no such."""
-    if not os.path.isfile(os.path.join(targetpath, DATASET)):
-        return []
-    return [os.path.join(targetpath, name) for name in ("train", PREVIEW)]
 
 
 def check_places(target: Target, spec: Spec) -> None:

@@ -14,6 +14,7 @@ from conftest import bound_by_permissions, images_below, photo_pixels, program, 
 from PIL import Image
 
 from single_image_gen.cli import main
+from single_image_gen.source import find_sources
 from single_image_gen.words import counted, size_of
 
 if TYPE_CHECKING:
@@ -131,8 +132,9 @@ def test_tars_cannot_grow_and_the_refusal_says_so(
         *("--format", "webdataset"),
     )
     assert line == (
-        f"{tmp_path} has 6 images, 9 asked for (num_imgs: 6 there, 9 asked for): tars cannot grow, "
-        "only a folder dataset can; choose another --targetpath, or replace it with --overwrite"
+        f"{tmp_path} is a dataset of 6 images, 9 asked for (num_imgs: 6 there, 9 asked for): tars "
+        "cannot grow, only a folder dataset can; choose another --targetpath, or replace it with "
+        "--overwrite"
     )
     assert sorted(tmp_path.iterdir()) == before
 
@@ -143,9 +145,9 @@ def test_a_dataset_cannot_shrink_and_the_refusal_says_what_to_take_instead(
     assert make(source, tmp_path, 6) == 0
     line = refusal("--imgpath", source, "--targetpath", tmp_path, "--num_imgs", 1, *TINY)
     assert line == (
-        f"{tmp_path} has 6 images, 1 asked for (num_imgs: 6 there, 1 asked for): a dataset cannot "
-        "shrink; take its first 1 image, or choose another --targetpath, or replace it with "
-        "--overwrite"
+        f"{tmp_path} is a dataset of 6 images, 1 asked for (num_imgs: 6 there, 1 asked for): a "
+        "dataset cannot shrink, but its first images are the smaller one; choose another "
+        "--targetpath, or replace it with --overwrite"
     )
 
 
@@ -562,3 +564,25 @@ def test_a_full_disk_says_to_make_room(source: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert done.stderr.endswith("; make room, then rerun to resume\n")
+
+
+@pytest.mark.parametrize("below", ["", "out"])
+def test_images_that_were_made_are_no_sources_of_another_dataset(
+    source: Path, tmp_path: Path, below: str
+) -> None:
+    """Neither beside the photographs nor in a folder below them; but if they are named outright."""
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    shutil.copy(source, photographs / "a.png")
+    assert make(source, photographs / below, 6) == 0
+    assert [Path(path).name for path in find_sources([str(photographs)])] == ["a.png"]
+    assert len(find_sources([str(photographs / below / "train")])) == 6
+
+
+def test_a_folder_named_train_is_searched_unless_a_dataset_is_there(
+    source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "train").mkdir()
+    shutil.copy(source, tmp_path / "train/b.png")
+    (tmp_path / "dataset.json").write_text('{"tool": "another"}')
+    assert [Path(path).name for path in find_sources([str(tmp_path)])] == ["b.png"]

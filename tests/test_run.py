@@ -20,6 +20,7 @@ from conftest import images_below, photo_pixels, tree_hash
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT, generate
+from single_image_gen.backends import Notice
 from single_image_gen.cluster import Shard
 from single_image_gen.engines import load_engine
 from single_image_gen.params import draw_params
@@ -85,6 +86,7 @@ def test_exactly_the_images_that_were_asked_for(
     assert summary.bytes == sum(path.stat().st_size for path in images_below(tmp_path))
 
 
+@pytest.mark.filterwarnings("ignore:.*not every source is used")
 @pytest.mark.parametrize("num_imgs", [1, 4, 10, 13, 101])
 def test_ten_sources_whatever_the_number_of_images(
     num_imgs: int, small_sources: Path, tmp_path: Path
@@ -110,7 +112,8 @@ def test_a_thousand_sources_make_a_thousand_classes(small_sources: Path, tmp_pat
 
 
 def test_fewer_images_than_sources(small_sources: Path, tmp_path: Path) -> None:
-    generate(small_sources, tmp_path, recipe=TINY, num_imgs=3, threads=1)
+    with pytest.warns(Notice, match=r"1,000 sources, but 3 images: not every source is used"):
+        generate(small_sources, tmp_path, recipe=TINY, num_imgs=3, threads=1)
     names = [str(path.relative_to(tmp_path / "train")) for path in images_below(tmp_path)]
     assert names == [f"n{k:04d}/patch_{k:07d}.jpg" for k in range(3)]
 
