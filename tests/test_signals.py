@@ -49,6 +49,7 @@ class Run:
         self.target = target
         self._temporary = target.parent / "temporary"
         self._temporary.mkdir(exist_ok=True)
+        self._shared_before = shared_memory()
         arguments = ["--imgpath", source, "--targetpath", target, "--img_size", 16, *more]
         arguments += [] if talking else ["--quiet"]
         self._process = subprocess.Popen(
@@ -120,9 +121,13 @@ class Run:
             time.sleep(0.05)
         assert files_of(self.target) == before
         assert not list(self._temporary.iterdir())
-        shared = os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else []
         names = (f"-{self.pid}-", f"_{self.pid}_")
-        assert not [name for name in shared if any(part in name for part in names)]
+        new = shared_memory() - self._shared_before  # an earlier process may have had this id
+        assert not [name for name in new if any(part in name for part in names)]
+
+
+def shared_memory() -> set[str]:
+    return set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
 
 
 def cmdline(process: psutil.Process) -> list[str]:
