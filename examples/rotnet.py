@@ -7,7 +7,8 @@
 `train` takes a dataset made by single-image-gen, in files or in tars, or a photograph, of which
 images are then made on the fly. The network learns to tell by how many quarter turns an image was
 turned (Gidaris, Singh, Komodakis, ICLR 2018). Small images train a small network of four
-convolutions; from 64 pixels on it is AlexNet with batch normalisation, on crops of 224 pixels.
+convolutions; from 64 pixels on it is AlexNet with batch normalisation, on crops of 224 pixels, for
+which a GPU is wanted.
 Stopped runs go on where they were when the same command is repeated.
 
 `probe` freezes the network and trains a linear classifier on what comes out of each convolution,
@@ -168,7 +169,10 @@ def mixed_precision() -> torch.autocast:
 
 def image_size(path: Path) -> int:
     """The side in pixels of the images of a dataset made by single-image-gen."""
-    return int(json.loads((path / "dataset.json").read_text())["recipe"]["img_size"])
+    try:
+        return int(json.loads((path / "dataset.json").read_text())["recipe"]["img_size"])
+    except (OSError, ValueError, LookupError) as error:
+        raise SystemExit(f"rotnet.py: {path} is no dataset of single-image-gen ({error})") from None
 
 
 def open_images(path: Path, net: str, num_imgs: int | None, workers: int) -> Any:
@@ -302,12 +306,13 @@ def train(
     done = 0
     if (out / "checkpoint.pt").exists():
         saved = torch.load(out / "checkpoint.pt", map_location=device(), weights_only=True)
-        if saved["settings"] != settings:
-            raise SystemExit(f"rotnet.py: {out} holds another run: {saved['settings']}")
+        check_same(out, saved["settings"], settings)
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         done, history = saved["epochs"], saved["history"]
     out.mkdir(parents=True, exist_ok=True)
+    begun = f", {done} of them done" if done else ""
+    print(f"{out}: {net} on {device()}, {len(images):,} images, {epochs} epochs{begun}", flush=True)
     for epoch in range(done, epochs):
         torch.manual_seed(seed * 1_000_003 + epoch)  # of dropout, so that going on changes nothing
         network.train()
@@ -332,6 +337,19 @@ def train(
     return network
 
 
+def check_same(out: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Refuse to go on with another run."""
+    told = [
+        f"{key}: {there[key]} there, {asked[key]} asked for"
+        for key in asked
+        if there[key] != asked[key]
+    ]
+    if told:
+        raise SystemExit(
+            f"rotnet.py: {out} holds another run ({'; '.join(told)}): choose another --out"
+        )
+
+
 def save(state: dict[str, Any], out: Path) -> None:
     """Whole or not at all."""
     torch.save(state, out / "checkpoint.new")
@@ -342,12 +360,14 @@ class Meter:
     """Progress, the training curve, and how much of the time is spent waiting for images."""
 
     POINTS = 50  # an epoch
+    SECONDS = 20  # between lines, where there is no terminal for a bar
 
     def __init__(self, name: str, images: int) -> None:
         self._name = name
         self._bar = tqdm(desc=name, total=images, unit=" images", leave=False, disable=None)
         self._each = max(1, images // self.POINTS)
-        self._began = time.perf_counter()
+        self._images = images
+        self._began = self._told = time.perf_counter()
         self._waited = 0.0
         self._seen = self._since = 0
         self._sums: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -368,8 +388,17 @@ class Meter:
             self._since += len(batch)
             if self._since >= self._each:
                 self._point()
+            self._tell()
         if self._sums:
             self._point()
+
+    def _tell(self) -> None:
+        now = time.perf_counter()
+        if self._bar.disable and now - self._told > self.SECONDS:
+            self._told = now
+            rate = self._seen / (now - self._began)
+            told = f"{self._name}: {self._seen:,} of {self._images:,} images, {rate:,.0f} images/s"
+            print(told, file=sys.stderr, flush=True)
 
     def add(self, loss: torch.Tensor, accuracy: torch.Tensor) -> None:
         """Of one step, left on the device: reading them would wait for it."""
@@ -397,6 +426,8 @@ class Meter:
 
 def load(out: Path) -> Network:
     """The network of a run."""
+    if not (out / "checkpoint.pt").exists():
+        raise SystemExit(f"rotnet.py: {out} holds no checkpoint.pt: name a folder that train made")
     saved = torch.load(out / "checkpoint.pt", map_location=device(), weights_only=True)
     settings = saved["settings"]
     network = build(settings["net"], settings["width"], settings["seed"])
@@ -729,10 +760,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def command(name: str, positional: str, text: str) -> argparse.ArgumentParser:
+    def command(name: str, positional: str, about: str, text: str) -> argparse.ArgumentParser:
         formatter = argparse.ArgumentDefaultsHelpFormatter
         added = commands.add_parser(name, help=text, formatter_class=formatter)
-        added.add_argument(positional, type=Path)
+        added.add_argument(positional, type=Path, help=about)
         added.add_argument("--workers", type=int, default=2, help="processes that load images")
         return added
 
@@ -742,19 +773,33 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         added.add_argument("--batch_size", type=int, default=64, help="images; each counts four")
         added.add_argument("--learning_rate", type=float, default=0.05, help="at first")
         added.add_argument("--width", type=int, default=32, help="of the small network")
-        added.add_argument("--num_imgs", type=int, help="use the first images only")
+        added.add_argument("--num_imgs", type=int, help="the first images only")
 
     def add_probing(added: argparse.ArgumentParser) -> None:
         added.add_argument("--data", default="textures", help="labelled images, as said above")
         added.add_argument("--probe_epochs", type=int, default=15, help="of the linear probes")
 
-    training = command("train", "images", "pretrain on a dataset, or on a photograph")
+    training = command(
+        "train", "images", "a dataset, or a photograph", "pretrain on a dataset, or on a photograph"
+    )
     add_training(training, 10)
-    training.add_argument("--net", choices=("auto", "small", "alexnet"), default="auto")
-    training.add_argument("--seed", type=int, default=0)
-    probing = command("probe", "run", "measure what a pretrained network's layers know")
+    training.add_argument(
+        *("--net",),
+        choices=("auto", "small", "alexnet"),
+        default="auto",
+        help="auto: small for a dataset below 64 pixels, or a photograph and no GPU",
+    )
+    training.add_argument("--seed", type=int, default=0, help="of the weights and the order")
+    probing = command(
+        "probe", "run", "folder that train wrote", "measure what a pretrained network's layers know"
+    )
     add_probing(probing)
-    tabling = command("table", "ablation", "both, for all that examples/ablation.sh made")
+    tabling = command(
+        "table",
+        "ablation",
+        "folder of the datasets",
+        "both, for all that examples/ablation.sh made",
+    )
     add_training(tabling, 2)
     add_probing(tabling)
     tabling.add_argument("--seeds", type=int, default=3, help="repetitions")
@@ -768,9 +813,12 @@ def main(argv: list[str] | None = None) -> int:
     if command == "train":
         path, net, num_imgs = given.pop("images"), given.pop("net"), given.pop("num_imgs")
         if net == "auto":
-            net = "small" if path.is_dir() and image_size(path) < 64 else "alexnet"
+            is_small = image_size(path) < 64 if path.is_dir() else device().type == "cpu"
+            net = "small" if is_small else "alexnet"
         images = open_images(path, net, num_imgs, given["workers"])
-        train(images, given.pop("out"), net=net, **given)
+        out = given.pop("out")
+        train(images, out, net=net, **given)
+        print(f"wrote checkpoint.pt, curve.png and filters.png to {out}")
     elif command == "probe":
         run = given.pop("run")
         right = probe(
@@ -786,4 +834,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("rotnet.py: interrupted; repeat the command to go on from the last whole epoch")

@@ -130,7 +130,7 @@ def test_another_run_in_the_same_folder_is_refused(folder: Path, tmp_path: Path)
     images = rotnet.open_images(folder, "small", None, 0)
     trained(tmp_path, images, epochs=1)
     before = (tmp_path / "checkpoint.pt").read_bytes()
-    with pytest.raises(SystemExit, match="holds another run"):
+    with pytest.raises(SystemExit, match=r"holds another run \(seed: 0 there, 1 asked for\)"):
         trained(tmp_path, images, epochs=1, seed=1)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
@@ -180,6 +180,17 @@ def test_images_too_many_for_memory_are_read_as_they_are_needed(
     assert sorted(pixels_of(read)) == sorted(pixels_of(kept))
 
 
+def test_a_folder_without_a_run_cannot_be_probed(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="name a folder that train made"):
+        rotnet.main(["probe", str(tmp_path)])
+
+
+def test_a_damaged_dataset_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text("{")
+    with pytest.raises(SystemExit, match="is no dataset of single-image-gen"):
+        rotnet.main(["train", str(tmp_path), "--out", str(tmp_path / "run")])
+
+
 def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="neither a photograph nor a finished dataset"):
         rotnet.open_images(tmp_path, "small", None, 0)
@@ -192,7 +203,7 @@ def test_alexnet_trains_from_each_input(photo: Path, tmp_path: Path, source: str
         form = "folder" if source == "folder" else "webdataset"
         images = make(photo, tmp_path / source, format=form, img_size=256, num_imgs=3)
     arguments = ["train", images, "--out", tmp_path / "run", "--num_imgs", 2, "--epochs", 1]
-    arguments += ["--batch_size", 2, "--workers", 0]
+    arguments += ["--batch_size", 2, "--workers", 0, "--net", "alexnet"]
     with files_left_open():
         assert rotnet.main([str(argument) for argument in arguments]) == 0
     saved = torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)
