@@ -224,6 +224,11 @@ class Tars:
         """How many."""
         return self._length
 
+    @property
+    def tars(self) -> int:
+        """How many tars they are in."""
+        return len(self._tars)
+
     def of_epoch(self, epoch: int) -> Any:
         """An iterable dataset for a DataLoader."""
         import webdataset as wds  # only tars need it
@@ -250,6 +255,7 @@ def batches(images: Any, size: int, seed: int, epoch: int, workers: int) -> Iter
         order = torch.randperm(len(pixels), generator=generator)
         source = (pixels[some] for some in order.split(size))
     elif isinstance(images, Tars):
+        options["num_workers"] = min(workers, images.tars)  # each needs one at least
         source = DataLoader(images.of_epoch(epoch), size, **options)
     else:
         source = DataLoader(images, size, shuffle=True, generator=generator, **options)
@@ -784,7 +790,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add_training(training, 10)
     training.add_argument(
-        *("--net",),
+        "--net",
         choices=("auto", "small", "alexnet"),
         default="auto",
         help="auto: small for a dataset below 64 pixels, or a photograph and no GPU",

@@ -170,6 +170,17 @@ def test_files_tars_and_the_photograph_itself_give_the_same_images(
     assert differences.argmin(1).tolist() == list(range(20))  # each but for what JPEG costs
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.parametrize("tars", [1, 3])
+def test_tars_are_read_by_as_many_workers_as_there_are(
+    photo: Path, tmp_path: Path, tars: int
+) -> None:
+    make(photo, tmp_path, format="webdataset", batch_size=-(-COUNT // tars))
+    images = rotnet.open_images(tmp_path, "small", None, 0)
+    with files_left_open():
+        assert sum(len(batch) for batch in rotnet.batches(images, 10, 0, 0, 2)) == COUNT
+
+
 def test_images_too_many_for_memory_are_read_as_they_are_needed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
