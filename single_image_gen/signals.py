@@ -9,6 +9,7 @@ not come. Files need no cleaning up to be right. So after a time the process end
 from __future__ import annotations
 
 import _thread
+import atexit
 import contextlib
 import os
 import signal
@@ -52,6 +53,8 @@ def ended_by_signals(messages: Mapping[int, str], *, program: bool) -> Iterator[
         yield
         return
     ending = _Ending(messages)
+    if program:
+        atexit.register(ending.leave)  # so early that it comes after all others
     before = {number: signal.signal(number, ending.begin) for number in CODES}
     hooks = sys.unraisablehook, threading.excepthook
     try:
@@ -96,6 +99,19 @@ class _Ending:
     def cancel(self) -> None:
         """The end came in order."""
         self._cancelled.release()
+
+    def leave(self) -> None:
+        """End the process before Python takes itself apart.
+
+        With a compiled module that was half imported, that can end the main thread alone, and the
+        process later, with exit code 0.
+        """
+        if self.error is None:
+            return
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # closed, or nobody reads it
+                stream.flush()
+        os._exit(TERMINATED if isinstance(self.error, Terminated) else INTERRUPTED)
 
     def _end_regardless(self, code: int) -> None:
         if self._cancelled.acquire(timeout=SECONDS[code]):
