@@ -206,6 +206,22 @@ def test_ctrl_c_while_text_is_executed(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (130, RESUME.format("interrupted") + "\n")
 
 
+def test_ctrl_c_where_python_cannot_end_in_order(tmp_path: Path) -> None:
+    """A library may end the process, or its main thread, with a code of its own."""
+    (tmp_path / "program.py").write_text(
+        "import os, signal\n"
+        "from single_image_gen import cli\n"
+        "class Library:\n"
+        "    def __del__(self, exit=os._exit): exit(0)\n"
+        "import builtins; builtins.library = Library()\n"
+        "cli._generate = lambda _: os.kill(os.getpid(), signal.SIGINT)\n"
+        "raise SystemExit(cli.main())\n"
+    )
+    command = [sys.executable, "-m", "program"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, RESUME.format("interrupted") + "\n")
+
+
 def test_ctrl_c_several_times(source: Path, tmp_path: Path) -> None:
     run = Run(source, tmp_path / "out", *MANY, "--threads", 2)
     run.until(run.images)
