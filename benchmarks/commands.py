@@ -23,11 +23,11 @@ import numpy as np
 from PIL import Image
 
 from single_image_gen import generate
-from single_image_gen.identity import Dataset, current_versions
+from single_image_gen.check.verify import verify
+from single_image_gen.dataset.spec import DatasetSpec
+from single_image_gen.photo.source import load_source
 from single_image_gen.recipe import RECIPES
-from single_image_gen.source import load_source
-from single_image_gen.spec import Spec
-from single_image_gen.verify import verify
+from single_image_gen.target.metadata import Dataset, current_versions
 
 IMAGES = Path(__file__).parents[1] / "images"
 PROGRAM = [sys.executable, "-m", "single_image_gen"]
@@ -58,7 +58,7 @@ def time_help(rounds: int) -> None:
 def time_params(folder: Path, lines: int) -> None:
     source = load_source(str(IMAGES / "market.jpg"))
     for name, recipe in RECIPES.items():
-        spec = Spec(sources=(source.info,), recipe=recipe, num_imgs=lines)
+        spec = DatasetSpec(sources=(source.info,), recipe=recipe, num_imgs=lines)
         dataset = Dataset(spec, current_versions(spec.engine))
         path = folder / f"{name}.json"
         path.write_bytes(dataset.as_bytes())

@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT, Recipe
+from single_image_gen.draw.params import draw_params
 from single_image_gen.engines import load_engine
-from single_image_gen.params import draw_params
-from single_image_gen.source import Source, SourceInfo, load_source
+from single_image_gen.photo.source import Source, SourceInfo, load_source
 
 LEAST, LEAST_MEDIAN = 36.0, 44.0
 ALONE = {"deg": 0.0, "shear": 0.0, "jitter": 0.0}

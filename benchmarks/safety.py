@@ -24,15 +24,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from single_image_gen import SCRIPT
+from single_image_gen.dataset.batches import Plan
+from single_image_gen.dataset.sample import Sample, make_samples
+from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.engines import DEFAULT_ENGINE, ENGINES, load_engine
-from single_image_gen.identity import Dataset, current_versions
-from single_image_gen.journal import Journal, marker_lines
-from single_image_gen.plan import Plan
-from single_image_gen.sample import Sample, make_samples
-from single_image_gen.sinks import SINKS, Marker, members
-from single_image_gen.source import load_source
-from single_image_gen.spec import Spec
-from single_image_gen.staging import Target
+from single_image_gen.photo.source import load_source
+from single_image_gen.target.files import Target
+from single_image_gen.target.journal import Journal, marker_lines
+from single_image_gen.target.layout import image_path, sample_key
+from single_image_gen.target.metadata import Dataset, current_versions
+from single_image_gen.target.writers import SINKS, Marker, members
 
 PHOTO = Path(__file__).parents[1] / "images" / "market.jpg"
 
@@ -62,9 +63,9 @@ def main() -> int:
     return 0
 
 
-def a_spec(options: argparse.Namespace, **more: object) -> Spec:
+def a_spec(options: argparse.Namespace, **more: object) -> DatasetSpec:
     recipe = replace(SCRIPT, img_size=options.img_size)
-    return Spec((load_source(options.imgpath).info,), recipe, engine=options.engine, **more)
+    return DatasetSpec((load_source(options.imgpath).info,), recipe, engine=options.engine, **more)
 
 
 def writing(options: argparse.Namespace, folder: Path, layout: str) -> None:
@@ -92,22 +93,22 @@ def writing(options: argparse.Namespace, folder: Path, layout: str) -> None:
     print(f"{layout:16}{rendering:8.3f}{plainly:8.3f}{safely:8.3f}   {cost:+.1%}", flush=True)
 
 
-def plain(target: Path, spec: Spec, samples: list[Sample], batch: object) -> None:
+def plain(target: Path, spec: DatasetSpec, samples: list[Sample], batch: object) -> None:
     if spec.format == "folder":
         folder = str(target)
         for sample in samples:
-            with open(f"{folder}/{spec.file_name(sample.index)}", "wb", buffering=0) as file:
+            with open(f"{folder}/{image_path(spec, sample.index)}", "wb", buffering=0) as file:
                 file.write(sample.jpeg)
         return
     with tarfile.open(target / f"{samples[0].index}.tar", "w") as tar:
         for sample in samples:
             for ending, data in members(spec, sample):
-                header = tarfile.TarInfo(f"{spec.key(sample.index)}.{ending}")
+                header = tarfile.TarInfo(f"{sample_key(spec, sample.index)}.{ending}")
                 header.size = len(data)
                 tar.addfile(header, io.BytesIO(data))
 
 
-def safe(path: Path, spec: Spec, samples: list[Sample], batch: object) -> None:
+def safe(path: Path, spec: DatasetSpec, samples: list[Sample], batch: object) -> None:
     with Target(str(path)) as target:
         with SINKS[spec.format](target, spec, batch) as sink:
             for sample in samples:
@@ -157,9 +158,9 @@ def journals(
 
 # All of the dataset in the target, less what is done.
 PLAN = """
-from single_image_gen.journal import Journal
-from single_image_gen.plan import Plan
-from single_image_gen.staging import Target
+from single_image_gen.target.journal import Journal
+from single_image_gen.dataset.batches import Plan
+from single_image_gen.target.files import Target
 
 with Target(sys.argv[1]) as target:
     spec = Journal(target).read().spec
@@ -172,7 +173,7 @@ for shards in (1, 7):
 # Asked of the process itself: what its parent is told counts the parent's own memory before exec.
 MEMORY = """
 import sys
-from single_image_gen.cli import main
+from single_image_gen.cli.main import main
 {work}
 print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 """

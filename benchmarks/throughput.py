@@ -153,7 +153,7 @@ def make(arguments: argparse.Namespace, way: str, workers: int, count: int) -> N
             delayed(work)(arguments, first, stop) for first, stop in itertools.pairwise(bounds)
         )
         return
-    from single_image_gen.run import generate
+    from single_image_gen.make.generate import generate
 
     generate(
         arguments.image,
@@ -214,10 +214,10 @@ def floor(arguments: argparse.Namespace, first: int, stop: int) -> None:
     import cv2
     import torch
 
+    from single_image_gen.dataset.sample import encode_jpeg
+    from single_image_gen.draw.params import draw_params
     from single_image_gen.engines import load_engine
-    from single_image_gen.params import draw_params
-    from single_image_gen.sample import encode_jpeg
-    from single_image_gen.source import load_source
+    from single_image_gen.photo.source import load_source
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

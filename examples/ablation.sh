@@ -1,5 +1,5 @@
 #!/bin/sh
-# The eight datasets of the paper's ablation (its Table 1): no augmentation, colour jitter,
+# The eight datasets of the paper's ablation (its Table 1): no augmentation, color jitter,
 # rotation, scale, and their combinations; 50,000 images of 32 x 32 pixels each.
 #
 #   ablation.sh IMAGE TARGET [NUM_IMGS] [flags...]

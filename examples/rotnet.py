@@ -7,7 +7,7 @@
 `train` takes a dataset made by single-image-gen, in files or in tars, or a photograph, of which
 images are then made on the fly. The network learns to tell by how many quarter turns an image was
 turned (Gidaris, Singh, Komodakis, ICLR 2018). Small images train a small network of four
-convolutions; from 64 pixels on it is AlexNet with batch normalisation, on crops of 224 pixels, for
+convolutions; from 64 pixels on it is AlexNet with batch normalization, on crops of 224 pixels, for
 which a GPU is wanted.
 Stopped runs go on where they were when the same command is repeated.
 
@@ -15,7 +15,7 @@ Stopped runs go on where they were when the same command is repeated.
 as in section 4.1 of Asano, Rupprecht, Vedaldi, "A critical analysis of self-supervision, or what we
 can learn from a single image", ICLR 2020. Labelled images: an ImageFolder root with train/ and val/
 (or test/), the folder in which torchvision's CIFAR-10 lies, or `textures`: patches of the
-photographs that come with scikit-image (also `textures-wide` and `textures-colour`).
+photographs that come with scikit-image (also `textures-wide` and `textures-color`).
 
 `table` does both for each dataset that examples/ablation.sh made, several times, and compares.
 
@@ -71,7 +71,7 @@ ROWS = {  # the names that examples/ablation.sh gives, and the paper's in its Ta
 
 
 class Network(nn.Module):
-    """Convolutions, each with batch normalisation and ReLU, and a head that classifies.
+    """Convolutions, each with batch normalization and ReLU, and a head that classifies.
 
     Args:
         layers: (channels, kernel, stride, padding, whether pooled before) of each convolution.
@@ -100,7 +100,7 @@ class Network(nn.Module):
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The (B, C, H, W) output of each convolution's ReLU, of uint8 (B, 3, S, S)."""
-        # a fixed scale is enough: batch normalisation follows
+        # a fixed scale is enough: batch normalization follows
         here = ((images.float() - 127.5) / 64).contiguous(memory_format=torch.channels_last)
         outputs = []
         for block in self.blocks:
@@ -130,7 +130,7 @@ def small(width: int) -> Network:
 
 
 def alexnet() -> Network:
-    """AlexNet in one column, with batch normalisation; the paper probes some 9,600 numbers."""
+    """AlexNet in one column, with batch normalization; the paper probes some 9,600 numbers."""
     layers = [
         (96, 11, 4, 2, False),  # 224 -> 55
         (256, 5, 1, 2, True),  # 27
@@ -182,15 +182,15 @@ def open_images(path: Path, net: str, num_imgs: int | None, workers: int) -> Any
     if path.is_file():
         recipe = replace(PAPER, img_size=32 if net == "small" else 256)
         length = num_imgs or 50_000
-        return Unlabelled(
+        return Unlabeled(
             SingleImageDataset(path, recipe=recipe, length=length, transform=transform)
         )
     if (path / "train").is_dir():
         images = torchvision.datasets.ImageFolder(path / "train", transform)
         images = images if num_imgs is None else Subset(images, range(num_imgs))
         if len(images) * 3 * side**2 <= IN_MEMORY and image_size(path) == side:
-            return TensorDataset(decoded(Unlabelled(images), workers))
-        return Unlabelled(images)
+            return TensorDataset(decoded(Unlabeled(images), workers))
+        return Unlabeled(images)
     tars = sorted(map(str, path.glob("train-*.tar")))
     if not tars:
         raise SystemExit(f"rotnet.py: {path} is neither a photograph nor a finished dataset")
@@ -198,7 +198,7 @@ def open_images(path: Path, net: str, num_imgs: int | None, workers: int) -> Any
     return Tars(tars, length, transform)
 
 
-class Unlabelled(Dataset[torch.Tensor]):
+class Unlabeled(Dataset[torch.Tensor]):
     """The images alone."""
 
     def __init__(self, pairs: Any) -> None:
@@ -444,7 +444,7 @@ def load(out: Path) -> Network:
 # -- Linear probes -----------------------------------------------------------------------------
 
 
-def open_labelled(data: str, side: int) -> tuple[Dataset[Any], Dataset[Any], int]:
+def open_labeled(data: str, side: int) -> tuple[Dataset[Any], Dataset[Any], int]:
     """(train, test, number of classes); items are uint8 (3, side, side) and a label."""
     if data in TEXTURES:
         if side != 32:
@@ -477,10 +477,10 @@ PHOTOGRAPHS = (  # of scikit-image, each a class
 )
 
 
-TEXTURES = {  # (tile, smallest and largest patch in pixels, gray or colour)
+TEXTURES = {  # (tile, smallest and largest patch in pixels, gray or color)
     "textures": (64, (32, 64), "L"),
     "textures-wide": (128, (24, 128), "L"),
-    "textures-colour": (64, (32, 64), "RGB"),
+    "textures-color": (64, (32, 64), "RGB"),
 }
 
 
@@ -489,11 +489,11 @@ def textures(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Patches (N, 3, 32, 32), each to be told of which photograph of scikit-image it is.
 
-    A photograph is divided into tiles of 64 pixels or a little more. Those of one colour of this
+    A photograph is divided into tiles of 64 pixels or a little more. Those of one color of this
     chessboard are for training and the others for the test; no patch reaches beyond its tile. The
-    patches are squares of 32 to 64 pixels; gray, for by their colour most would be told at once,
+    patches are squares of 32 to 64 pixels; gray, for by their color most would be told at once,
     and of equal mean and contrast, for the same reason. Those of `textures-wide` are of 24 to 128
-    pixels, and those of `textures-colour` as the photographs have them.
+    pixels, and those of `textures-color` as the photographs have them.
     """
     from skimage import data  # only this task needs it
 
@@ -509,15 +509,15 @@ def textures(
 
 
 def texture(
-    photograph: Image.Image, random: np.random.Generator, colour: int, task: str = "textures"
+    photograph: Image.Image, random: np.random.Generator, color: int, task: str = "textures"
 ) -> np.ndarray:
-    """One patch, uint8 (3, 32, 32), within a tile of this colour; flat ones are drawn again."""
+    """One patch, uint8 (3, 32, 32), within a tile of this color; flat ones are drawn again."""
     tile, (smallest, largest), mode = TEXTURES[task]
     columns, rows = photograph.width // tile, photograph.height // tile
     width, height = photograph.width // columns, photograph.height // rows
     while True:
         column, row = random.integers(columns), random.integers(rows)
-        if (row + column) % 2 != colour:
+        if (row + column) % 2 != color:
             continue
         side = random.integers(smallest, largest + 1)
         left = column * width + random.integers(width - side + 1)
@@ -569,17 +569,17 @@ def probe(
     learning_rate: float = 0.01,
     seed: int = 0,
     workers: int = 2,
-    labelled: tuple[Dataset[Any], Dataset[Any], int] | None = None,
+    labeled: tuple[Dataset[Any], Dataset[Any], int] | None = None,
 ) -> list[float]:
     """The share of test images that each layer's linear classifier gets right."""
-    trained, tested, classes = labelled or open_labelled(data, network.side)
+    trained, tested, classes = labeled or open_labeled(data, network.side)
     torch.manual_seed(seed)
     probes = Probes(network, classes)
     optimizer = torch.optim.SGD(probes.parameters(), learning_rate, 0.9, weight_decay=1e-5)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     for epoch in tqdm(range(epochs), "probing", unit="epoch", leave=False, disable=None):
         probes.train()
-        for images, labels in labelled_batches(trained, batch_size, seed + epoch, workers):
+        for images, labels in labeled_batches(trained, batch_size, seed + epoch, workers):
             with mixed_precision():
                 losses = [functional.cross_entropy(logits, labels) for logits in probes(images)]
             optimizer.zero_grad()
@@ -589,12 +589,12 @@ def probe(
     probes.eval()
     right = torch.zeros(len(probes.probes))
     with torch.no_grad():
-        for images, labels in labelled_batches(tested, 500, None, workers):
+        for images, labels in labeled_batches(tested, 500, None, workers):
             right += torch.tensor([(out.argmax(1) == labels).sum() for out in probes(images)])
     return [float(each) / len(tested) for each in right]  # type: ignore[arg-type]
 
 
-def labelled_batches(
+def labeled_batches(
     data: Any, size: int, seed: int | None, workers: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Images and labels on the device, shuffled by `seed`; one alone is left out in training."""
@@ -609,7 +609,7 @@ def labelled_batches(
             data, size, shuffle=seed is not None, generator=generator, num_workers=workers
         )
     for images, labels in source:
-        if seed is None or len(images) > 1:  # of which batch normalisation can make nothing
+        if seed is None or len(images) > 1:  # of which batch normalization can make nothing
             yield images.to(device()), labels.to(device())
 
 
@@ -624,7 +624,7 @@ def table(
     name = Path(data).name
     path = out / f"{name}.json"
     results = json.loads(path.read_text()) if path.exists() else {}
-    labelled = open_labelled(data, 32)
+    labeled = open_labeled(data, 32)
     width, workers = more.get("width", 32), more.get("workers", 2)
     rows = [row for row in ROWS if row in BOUNDS or (ablation / row).is_dir()]
     for seed in range(seeds):
@@ -632,15 +632,15 @@ def table(
             if len(results.setdefault(row, [])) > seed:
                 continue
             if row == "supervised":
-                network = supervised(width, seed, labelled, probe_epochs)
+                network = supervised(width, seed, labeled, probe_epochs)
             elif row == "random":
-                network = calibrated(build("small", width, seed), labelled[0])
+                network = calibrated(build("small", width, seed), labeled[0])
             else:
                 images = open_images(ablation / row, "small", more.get("num_imgs"), workers)
                 options = {name: value for name, value in more.items() if name != "num_imgs"}
                 run = out / f"{row}-{seed}"
                 network = train(images, run, net="small", epochs=epochs, seed=seed, **options)
-            right = probe(network, data, epochs=probe_epochs, seed=seed, labelled=labelled)
+            right = probe(network, data, epochs=probe_epochs, seed=seed, labeled=labeled)
             results[row].append(right)
             print(f"{ROWS[row]}, seed {seed}:", *(f"{each:.1%}" for each in right), flush=True)
             path.write_text(json.dumps(results, indent=2))
@@ -648,16 +648,16 @@ def table(
     return results
 
 
-def supervised(width: int, seed: int, labelled: Any, epochs: int) -> Network:
+def supervised(width: int, seed: int, labeled: Any, epochs: int) -> Network:
     """The small network, trained on the labels themselves: what the probes could reach."""
-    trained, _, classes = labelled
+    trained, _, classes = labeled
     network = build("small", width, seed)
     network.head = nn.Sequential(nn.Flatten(), nn.Linear(4 * width * 9, classes)).to(device())
     optimizer = torch.optim.SGD(network.parameters(), 0.05, 0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     network.train()
     for epoch in range(epochs):
-        for images, labels in labelled_batches(trained, 128, seed + epoch, 0):
+        for images, labels in labeled_batches(trained, 128, seed + epoch, 0):
             loss = functional.cross_entropy(network(images), labels)
             optimizer.zero_grad()
             loss.backward()
@@ -667,10 +667,10 @@ def supervised(width: int, seed: int, labelled: Any, epochs: int) -> Network:
 
 
 def calibrated(network: Network, data: Any) -> Network:
-    """An untrained network, but with the statistics that its batch normalisation would have."""
+    """An untrained network, but with the statistics that its batch normalization would have."""
     network.train()
     with torch.no_grad():
-        for images, _ in labelled_batches(data, 500, 0, 0):
+        for images, _ in labeled_batches(data, 500, 0, 0):
             network.features(images)
     return network
 
@@ -782,7 +782,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         added.add_argument("--num_imgs", type=int, help="the first images only")
 
     def add_probing(added: argparse.ArgumentParser) -> None:
-        added.add_argument("--data", default="textures", help="labelled images, as said above")
+        added.add_argument("--data", default="textures", help="labeled images, as said above")
         added.add_argument("--probe_epochs", type=int, default=15, help="of the linear probes")
 
     training = command(

@@ -82,7 +82,7 @@ def eye(s: Sheet, x: float, y: float, r: float, iris: Array) -> None:
     s.oval(x - 0.25 * r, y + 0.3 * r, 0.25 * r, 0.25 * r, np.float32([1, 1, 1]))
 
 
-# fur, muzzle and marking colours as hue, saturation, value; ear shape; marking; iris hue
+# fur, muzzle and marking colors as hue, saturation, value; ear shape; marking; iris hue
 BEASTS = {
     "tiger": ((0.075, 0.85, 0.96), (0.1, 0.1, 0.98), (0.05, 0.6, 0.12), "round", "stripes", 0.14),
     "leopard": ((0.11, 0.6, 0.95), (0.1, 0.15, 0.98), (0.06, 0.6, 0.2), "round", "spots", 0.2),

@@ -340,7 +340,7 @@ def overhead(street: Street, rng: Rng) -> None:
 
 
 def gate(street: Street, rng: Rng) -> None:
-    """The gate that gives the picture its centre: red posts, tiled roof, gold letters."""
+    """The gate that gives the picture its center: red posts, tiled roof, gold letters."""
     z = 13.5
     s = Sheet(9.2, 6.6, detail(z))
     red, gold = np.stack([hsv(0.01, 0.85, 0.85), hsv(0.0, 0.9, 0.5)]), hsv(0.12, 0.75, 0.98)
@@ -444,8 +444,8 @@ def develop(canvas: Array, rng: Rng) -> Image.Image:
     tone = rgb.mean(2, keepdims=True)  # warm lights, cool shadows
     rgb += np.float32([0.012, 0.004, -0.015]) * tone
     rgb += np.float32([-0.012, 0.0, 0.03]) * (1 - tone)
-    grey = rgb.mean(2, keepdims=True)
-    rgb = grey + 0.9 * (rgb - grey)  # a photograph is less saturated than paint
+    gray = rgb.mean(2, keepdims=True)
+    rgb = gray + 0.9 * (rgb - gray)  # a photograph is less saturated than paint
     grain = rng.normal(0, 1, (HEIGHT, WIDTH, 3)).astype(np.float32)
     grain = 0.6 * grain + 0.9 * grain.mean(2, keepdims=True)
     grain = cv2.GaussianBlur(grain, (0, 0), 0.55)

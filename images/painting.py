@@ -40,12 +40,12 @@ PIGMENTS = (
 
 
 def hsv(hue: float, sat: float, val: float) -> Array:
-    """An RGB colour, 0 to 1, from hue (any real number, one turn = 1), saturation and value."""
+    """An RGB color, 0 to 1, from hue (any real number, one turn = 1), saturation and value."""
     return np.array(colorsys.hsv_to_rgb(hue % 1.0, min(sat, 1.0), min(val, 1.0)), np.float32)
 
 
 def vivid(rng: Rng) -> Array:
-    """A random lively colour: a pigment, jittered, rather than any point of the colour wheel."""
+    """A random lively color: a pigment, jittered, rather than any point of the color wheel."""
     hue, sat, val = PIGMENTS[rng.integers(len(PIGMENTS))]
     return hsv(hue + rng.normal(0, 0.012), sat + rng.normal(0, 0.06), val + rng.normal(0, 0.06))
 
@@ -92,7 +92,7 @@ def masonry(
     px: tuple[int, int],
     ppm: float,
     unit: tuple[float, float],
-    colour: Array,
+    color: Array,
     gap: float = 0.012,
     stagger: float = 0.5,
     vary: float = 0.13,
@@ -110,8 +110,8 @@ def masonry(
     ratio = unit[1] / unit[0]  # long planks have their grain along them
     tall = float(np.clip(ratio, 0.15, 8)) if not 0.2 < ratio < 2 else 1.0
     rough = noise(rng, px, 0.12 * ppm, 5, tall)
-    face = colour * (1 + vary * tone[..., :1] + 0.5 * (rough[..., None] - 0.5)) + 0.02 * tone
-    rgb = face * body[..., None] + (0.5 * colour + 0.16) * (1 - body[..., None])
+    face = color * (1 + vary * tone[..., :1] + 0.5 * (rough[..., None] - 0.5)) + 0.02 * tone
+    rgb = face * body[..., None] + (0.5 * color + 0.16) * (1 - body[..., None])
     height = (np.clip(edge / (1.5 * gap), 0, 1) * gap * 0.7 + 0.013 * rough) * ppm
     return np.clip(rgb * relief(height.astype(np.float32))[0][..., None], 0, 1)
 
@@ -150,7 +150,7 @@ def cloth(rng: Rng, px: tuple[int, int], ppm: float) -> Array:
 
 
 def curve(points: list, rounds: int = 3, *, closed: bool = False) -> Array:
-    """A smooth line through the neighbourhood of the points (corner cutting)."""
+    """A smooth line through the neighborhood of the points (corner cutting)."""
     p = np.asarray(points, np.float32)
     for _ in range(rounds):
         q = np.roll(p, -1, 0) if closed else p[1:]
@@ -179,7 +179,7 @@ class Sheet:
     def lay(
         self,
         polys: list[Array],
-        colour: Array,
+        color: Array,
         puff: float = 0.0,
         gloss: float = 0.0,
         drop: float = 0.0,
@@ -188,7 +188,7 @@ class Sheet:
     ) -> None:
         """Lay the union of polygons (metres) on the sheet as one body lit from the upper left.
 
-        colour: one colour, two (top and bottom), or a whole picture of the sheet's size.
+        color: one color, two (top and bottom), or a whole picture of the sheet's size.
         puff: how far from its rim the body bulges; drop: reach of the soft shadow below it; bump:
         depth of creases; all in metres.
         """
@@ -217,12 +217,12 @@ class Sheet:
                 dark, np.float32([[1, 0, 0.35 * d], [0, 1, 0.6 * d]]), dark.shape[::-1]
             )
             rgb *= 1 - 0.62 * dark[..., None]
-        colour = np.asarray(colour, np.float32)
-        if colour.ndim == 2:
+        color = np.asarray(color, np.float32)
+        if color.ndim == 2:
             t = np.linspace(0, 1, y1 - y0, dtype=np.float32)[:, None, None]
-            colour = colour[0] * (1 - t) + colour[1] * t
-        elif colour.ndim == 3:
-            colour = colour[y0:y1, x0:x1]
+            color = color[0] * (1 - t) + color[1] * t
+        elif color.ndim == 3:
+            color = color[y0:y1, x0:x1]
         r = float(puff * self.ppm)
         if r > 0.8 or bump * self.ppm > 0.3:
             height = np.zeros_like(m)
@@ -234,22 +234,22 @@ class Sheet:
             if bump > 0:
                 crease = noise(self.rng, m.shape, max(2, 11 * bump * self.ppm), 2, 2.0)
                 height += (1 - np.abs(4 * crease - 2)) * (0.75 * bump * self.ppm)
-            if colour.shape[:2] == m.shape:  # the pattern follows the body
+            if color.shape[:2] == m.shape:  # the pattern follows the body
                 rows, cols = (g.astype(np.float32) for g in np.indices(m.shape))
                 bend = cv2.GaussianBlur(height, (0, 0), 1 + 0.2 * r)
                 cols -= 0.4 * r * cv2.Sobel(bend, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
                 rows -= 0.25 * r * cv2.Sobel(bend, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
-                colour = cv2.remap(
-                    colour, cols, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+                color = cv2.remap(
+                    color, cols, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
                 )
             shade, shine = relief(height, gloss)
-            colour = colour * shade[..., None] + shine[..., None]
+            color = color * shade[..., None] + shine[..., None]
         if self.outline and puff:
             edge = m - cv2.erode(m, np.ones((3, 3), np.uint8), iterations=round(self.outline))
-            colour = colour * (1 - 0.85 * cv2.GaussianBlur(edge, (0, 0), 0.8)[..., None])
+            color = color * (1 - 0.85 * cv2.GaussianBlur(edge, (0, 0), 0.8)[..., None])
         m = (m * alpha)[..., None]
         rgb *= 1 - m
-        rgb += m * colour
+        rgb += m * color
         a += (1 - a) * m[..., 0]
 
     def within(self, points: list | None, smooth: int = 2) -> None:
@@ -261,13 +261,13 @@ class Sheet:
             cv2.fillPoly(mask, [np.round(p).astype(np.int32)], 255)
             self.clip = mask.astype(np.float32) / 255
 
-    def poly(self, points: list, colour: Array, smooth: int = 0, **look: float) -> None:
+    def poly(self, points: list, color: Array, smooth: int = 0, **look: float) -> None:
         """A polygon, its corners cut `smooth` times."""
-        self.lay([curve(points, smooth, closed=True)], colour, **look)
+        self.lay([curve(points, smooth, closed=True)], color, **look)
 
-    def box(self, x: float, y: float, w: float, h: float, colour: Array, **look: float) -> None:
+    def box(self, x: float, y: float, w: float, h: float, color: Array, **look: float) -> None:
         """A rectangle from its lower left corner."""
-        self.lay([np.float32([(x, y), (x + w, y), (x + w, y + h), (x, y + h)])], colour, **look)
+        self.lay([np.float32([(x, y), (x + w, y), (x + w, y + h), (x, y + h)])], color, **look)
 
     def oval(
         self,
@@ -275,20 +275,20 @@ class Sheet:
         y: float,
         rx: float,
         ry: float,
-        colour: Array,
+        color: Array,
         turn: float = 0.0,
         **look: float,
     ) -> None:
         """An ellipse."""
         t = np.linspace(0, 2 * np.pi, 40, endpoint=False)
         u, v, c, s = rx * np.cos(t), ry * np.sin(t), math.cos(turn), math.sin(turn)
-        self.lay([np.stack([x + u * c - v * s, y + u * s + v * c], 1)], colour, **look)
+        self.lay([np.stack([x + u * c - v * s, y + u * s + v * c], 1)], color, **look)
 
     def line(
         self,
         points: list,
         radius: float | list[float],
-        colour: Array,
+        color: Array,
         rounds: int = 2,
         **look: float,
     ) -> None:
@@ -302,9 +302,9 @@ class Sheet:
             cv2.convexHull(np.concatenate(ab).astype(np.float32))[:, 0]
             for ab in zip(dots[:-1], dots[1:], strict=True)
         ]
-        self.lay(hulls, colour, **look)
+        self.lay(hulls, color, **look)
 
-    def word(self, text: str, x: float, y: float, w: float, h: float, colour: Array) -> None:
+    def word(self, text: str, x: float, y: float, w: float, h: float, color: Array) -> None:
         """Latin lettering stretched into a box."""
         font = ImageFont.load_default(size=96)
         left, top, right, bottom = font.getbbox(text)
@@ -317,9 +317,9 @@ class Sheet:
         m = m[ys.start - y0 :, xs.start - x0 :][
             : self.px[0] - ys.start, : self.px[1] - xs.start, None
         ]
-        self.rgb[ys, xs] = self.rgb[ys, xs] * (1 - m) + m * colour
+        self.rgb[ys, xs] = self.rgb[ys, xs] * (1 - m) + m * color
 
-    def glyph(self, rng: Rng, x: float, y: float, size: float, colour: Array) -> None:
+    def glyph(self, rng: Rng, x: float, y: float, size: float, color: Array) -> None:
         """An invented brush-written character: bars, posts, sweeping feet, perhaps two halves."""
         parts = [(0.0, 1.0)] if rng.random() < 0.5 else [(0.0, 0.44), (0.42, 0.58)]
         for left, wide in parts:
@@ -342,4 +342,4 @@ class Sheet:
                 strokes.append([at(0.5, 0.5), at(0.7, 0.2), at(1.0, 0.0)])
             for stroke in strokes:
                 r = size * rng.uniform(0.035, 0.055)
-                self.line(stroke, [r * 1.2, r * 0.75, r * rng.choice([0.3, 0.8, 1.2])], colour, 1)
+                self.line(stroke, [r * 1.2, r * 0.75, r * rng.choice([0.3, 0.8, 1.2])], color, 1)

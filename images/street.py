@@ -91,13 +91,13 @@ class Street:
         top = y + sheet.h
         self.put(sheet, [(a, top, z), (b, top, z), (b, y, z), (a, y, z)], tint, shadow, nearer)
 
-    def lamp(self, x: float, y: float, z: float, size: float, colour: Array) -> None:
-        """A glow: colour without alpha only adds to what is behind it."""
+    def lamp(self, x: float, y: float, z: float, size: float, color: Array) -> None:
+        """A glow: color without alpha only adds to what is behind it."""
         s = Sheet(6 * size, 6 * size, 12 / size)
         v, u = (
             g / (s.px[0] - 1) * 6 - 3 for g in np.mgrid[0 : s.px[0], 0 : s.px[1]].astype(np.float32)
         )
-        s.rgb[:] = np.maximum(np.exp(-u * u - v * v) - 0.001, 0)[..., None] * colour
+        s.rgb[:] = np.maximum(np.exp(-u * u - v * v) - 0.001, 0)[..., None] * color
         self.stand(s, x, y - s.h / 2, z)
 
     def draw(self, canvas: Array, scale: float = 1.0, *, flip: bool = False) -> None:
@@ -136,7 +136,7 @@ def blend(canvas: Array, image: Array, uv: Array, reach: float) -> None:
 
 
 def board(rng: Rng, w: float, h: float, ppm: float) -> Sheet:
-    """A signboard: frame, ground colour, emblem, invented characters or a word, small print."""
+    """A signboard: frame, ground color, emblem, invented characters or a word, small print."""
     s = Sheet(w, h, ppm)
     ground = hsv(
         rng.choice([0.0, 0.02, 0.1, 0.14, 0.35, 0.47, 0.55, 0.62, 0.9, rng.random()]),

@@ -1,6 +1,6 @@
 """`python -m single_image_gen`."""
 
-from single_image_gen.cli import main
+from single_image_gen.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from single_image_gen.errors import UsageError
+
 MAX_IMG_SIZE = 16384
 # Beyond what any image can show: a pixel of 10^9, a strip of one pixel by a million.
 MAX_SCALE = 1e9
@@ -16,7 +18,8 @@ MAX_RATIO = 1e6
 class Recipe:
     """The augmentations, named and measured as on the command line.
 
-    A recipe is right from birth: it checks itself and raises `ValueError` with the rule it breaks.
+    A recipe is right from birth: it checks itself and raises `UsageError`, a `ValueError`, with the
+    rule it breaks.
     Make a variant with `dataclasses.replace(SCRIPT, img_size=32)`.
 
     Attributes:
@@ -26,21 +29,21 @@ class Recipe:
         img_size: side of the square output, pixels, 1 to 16384.
         deg: the rotation is uniform in (-deg, deg) degrees, 0 to 180.
         shear: the shear along x is uniform in (-shear, shear) degrees, 0 to below 90.
-        cropfirst: first take a random square, so that the centre of the source is not favoured.
+        cropfirst: first take a random square, so that the center of the source is not favored.
         initcrop: side of that square, as a part of the source's shorter side, in (0, 1].
         scale: (A, B), inverse areas: the crop's area is uniform in (1/A, 1/B);
             10^9 >= A >= B >= 1.
         ratio: (lo, hi), the crop's width over its height, log-uniform; within 10^-6 to 10^6.
         hflip: flip left-right with probability 0.5.
         vflip: flip top-bottom with probability 0.5.
-        jitter: probability of the colour jitter, 0 to 1.
+        jitter: probability of the color jitter, 0 to 1.
         brightness: the factor is uniform in (max(0, 1 - brightness), 1 + brightness).
         contrast: as brightness.
         saturation: as brightness.
-        hue: the shift is uniform in (-hue, hue) turns of the colour circle, 0 to 0.5.
+        hue: the shift is uniform in (-hue, hue) turns of the color circle, 0 to 0.5.
         randinterp: draw Lanczos, bilinear or bicubic for each crop's resize.
         include_sources: the first N images are the N sources themselves, shorter side resized to
-            img_size, centre crop.
+            img_size, center crop.
     """
 
     recipe: Literal["script", "paper"] = "script"
@@ -126,12 +129,12 @@ def _typed(name: str, value: Any) -> Any:
     kind = type(getattr(Recipe, name))
     if kind is tuple:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
-            raise ValueError(f"{name} must be two numbers, got {value!r}")
+            raise UsageError(f"{name} must be two numbers, got {value!r}")
         return tuple(_number(name, v, float) for v in value)
     if kind in (int, float):
         return _number(name, value, kind)
     if not isinstance(value, kind):
-        raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}")
+        raise UsageError(f"{name} must be a {kind.__name__}, got {value!r}")
     return value
 
 
@@ -143,7 +146,7 @@ def _number(name: str, value: Any, kind: type[int | float]) -> float:
     # int(2.5) is 2 and float(True) is 1.0: neither is what the caller meant
     if number is None or isinstance(value, (bool, str)) or number != value:
         what = "a whole number" if kind is int else "a number"
-        raise ValueError(f"{name} must be {what}, got {value!r}")
+        raise UsageError(f"{name} must be {what}, got {value!r}")
     return number + 0  # equal recipes shall have equal JSON, and -0.0 has another than 0.0
 
 
@@ -153,7 +156,7 @@ def _require_within(name: str, value: float, low: float, high: float) -> None:
 
 def _require(holds: bool, message: str) -> None:  # noqa: FBT001 - an assertion's condition
     if not holds:
-        raise ValueError(message)
+        raise UsageError(message)
 
 
 # At the end, since they check themselves with the functions above.

@@ -15,14 +15,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import single_image_gen
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from single_image_gen.make.generate import Summary
+
+
+def generate(imgpath: object, targetpath: object, **options: object) -> Summary:
+    """`single_image_gen.generate` with all options as keywords."""
+    return single_image_gen.generate(imgpath, targetpath, **options)
+
 
 REAL_PHOTO = Path(__file__).parents[2] / "shared/images/ameyoko.jpg"
 
 
 def photo_pixels(width: int = 640, height: int = 480, seed: int = 0) -> np.ndarray:
-    """(height, width, 3) uint8: a crowded picture with edges, gradients and colours of all scales."""
+    """(height, width, 3) uint8: a crowded picture with edges, gradients and colors of all scales."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width].astype(np.float64)
     pixels = np.stack([x / width, y / height, 1 - x / width], -1) * 120 + 40

@@ -16,8 +16,8 @@ import pytest
 from conftest import images_below, photo_pixels, tree_hash
 from PIL import Image
 
-from single_image_gen.cli import main
-from single_image_gen.geometry import check_fits
+from single_image_gen.cli.main import main
+from single_image_gen.draw.geometry import check_fits
 from single_image_gen.recipe import PAPER
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -15,10 +15,11 @@ from conftest import images_below, tree_hash
 from PIL import Image
 
 import single_image_gen
-from single_image_gen import PAPER, commands
-from single_image_gen.arguments import PROG
-from single_image_gen.cli import build_parser, main
-from single_image_gen.cluster import parse_shard
+from single_image_gen import PAPER
+from single_image_gen.cli import commands
+from single_image_gen.cli.flags import PROG
+from single_image_gen.cli.main import build_parser, main
+from single_image_gen.workers.shard import parse_shard
 
 if TYPE_CHECKING:
     import argparse

@@ -139,7 +139,7 @@ def test_a_broken_rule_is_refused_with_the_rule_and_the_value(
         {"jitter": 0, "brightness": 0, "contrast": 0, "saturation": 0, "hue": 0},
         {"jitter": 1, "brightness": 1000, "contrast": 1000, "saturation": 1000, "hue": 0.5},
     ],
-    ids=["least geometry", "most geometry", "least colour", "most colour"],
+    ids=["least geometry", "most geometry", "least color", "most color"],
 )
 def test_the_ends_of_the_ranges_are_allowed(preset: Recipe, edges: dict[str, object]) -> None:
     changed = replace(preset, **edges)

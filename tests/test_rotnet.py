@@ -238,7 +238,7 @@ def test_each_filter_is_scaled_to_its_own_range(tmp_path: Path) -> None:
 # -- Probes
 
 
-def labelled_folder(root: Path, side: int, *, test: str = "val") -> Path:
+def labeled_folder(root: Path, side: int, *, test: str = "val") -> Path:
     """Two classes that differ in the direction of their stripes."""
     random = np.random.default_rng(0)
     for part, count in (("train", 40), (test, 20)):
@@ -258,7 +258,7 @@ def labelled_folder(root: Path, side: int, *, test: str = "val") -> Path:
 def test_probes_of_an_image_folder(folder: Path, tmp_path: Path, test: str) -> None:
     run = tmp_path / "run"
     trained(run, rotnet.open_images(folder, "small", None, 0), epochs=1)
-    data = labelled_folder(tmp_path / "data", 32, test=test)
+    data = labeled_folder(tmp_path / "data", 32, test=test)
     arguments = ["probe", run, "--data", data, "--probe_epochs", 10, "--workers", 0]
     before = weights(rotnet.load(run))
     assert rotnet.main([str(argument) for argument in arguments]) == 0
@@ -271,12 +271,12 @@ def test_probes_of_an_image_folder(folder: Path, tmp_path: Path, test: str) -> N
 def test_probing_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     network = rotnet.build("small", 4, 0)
     before = weights(network)
-    rotnet.probe(network, str(labelled_folder(tmp_path, 32)), epochs=2, workers=0)
+    rotnet.probe(network, str(labeled_folder(tmp_path, 32)), epochs=2, workers=0)
     assert same(weights(network), before)
 
 
 def test_probes_of_alexnet(tmp_path: Path) -> None:
-    data = labelled_folder(tmp_path, 64)
+    data = labeled_folder(tmp_path, 64)
     shares = rotnet.probe(rotnet.build("alexnet", 0, 0), str(data), epochs=1, workers=0)
     assert len(shares) == 5
     assert all(0 <= share <= 1 for share in shares)
@@ -292,7 +292,7 @@ def test_probes_of_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         data = random.integers(0, 256, (10, 3072), dtype=np.uint8)
         (root / name).write_bytes(pickle.dumps({"data": data, "labels": list(range(10))}))
     (root / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
-    train, test, classes = rotnet.open_labelled(str(tmp_path), 32)
+    train, test, classes = rotnet.open_labeled(str(tmp_path), 32)
     assert (len(train), len(test), classes) == (50, 10, 10)
     network = rotnet.build("small", 4, 0)
     shares = rotnet.probe(network, str(tmp_path), epochs=1, workers=0)
@@ -300,39 +300,39 @@ def test_probes_of_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_classes_that_differ_are_refused(tmp_path: Path) -> None:
-    data = labelled_folder(tmp_path, 32)
+    data = labeled_folder(tmp_path, 32)
     (data / "val/along").rename(data / "val/askew")
     with pytest.raises(SystemExit, match="classes of train/ and val/"):
-        rotnet.open_labelled(str(data), 32)
+        rotnet.open_labeled(str(data), 32)
 
 
-def test_unlabelled_data_is_refused(folder: Path) -> None:
+def test_unlabeled_data_is_refused(folder: Path) -> None:
     with pytest.raises(SystemExit, match="neither train/ and val/ nor cifar-10"):
-        rotnet.open_labelled(str(folder), 32)
+        rotnet.open_labeled(str(folder), 32)
 
 
 @pytest.mark.parametrize("task", rotnet.TEXTURES)
 def test_patches_of_training_and_test_share_no_pixel(task: str) -> None:
-    """Each patch lies in tiles of its own colour: of stripes across, or of stripes along."""
+    """Each patch lies in tiles of its own color: of stripes across, or of stripes along."""
     across = (np.arange(300) % 8 < 4)[:, None] * 200 + np.zeros((300, 300))
     row, column = np.mgrid[:300, :300] // (300 // (300 // rotnet.TEXTURES[task][0]))
     chessboard = np.where((row + column) % 2, across, across.T).astype(np.uint8)
     gray = Image.fromarray(chessboard)
     random = np.random.default_rng(0)
-    for colour in (0, 1):
+    for color in (0, 1):
         for _ in range(100):
-            patch = rotnet.texture(gray, random, colour, task)[0].astype(float)
-            assert patch.std(axis=1 if colour else 0).max() < 2
-            assert patch.std(axis=0 if colour else 1).max() > 10
+            patch = rotnet.texture(gray, random, color, task)[0].astype(float)
+            assert patch.std(axis=1 if color else 0).max() < 2
+            assert patch.std(axis=0 if color else 1).max() > 10
 
 
 @pytest.mark.parametrize("task", rotnet.TEXTURES)
-def test_textures_are_gray_and_of_one_mean_unless_they_are_to_be_coloured(task: str) -> None:
+def test_textures_are_gray_and_of_one_mean_unless_they_are_to_be_colored(task: str) -> None:
     images, labels = rotnet.textures(task, train=True, each=3)
     assert images.shape == (3 * 16, 3, 32, 32)
     assert labels.bincount().tolist() == [3] * 16
     values = images.float()
-    gray = task != "textures-colour"
+    gray = task != "textures-color"
     assert (values[:, 0] == values[:, 2]).all() == gray
     if gray:
         assert (values.mean((1, 2, 3)) - 128).abs().max() < 12
@@ -382,16 +382,16 @@ def test_the_table_compares_what_is_there_and_goes_on_where_it_was(
 
 
 def test_labels_themselves_teach_more_than_chance(tmp_path: Path) -> None:
-    labelled = rotnet.open_labelled(str(labelled_folder(tmp_path, 32)), 32)
-    network = rotnet.supervised(4, 0, labelled, 5)
+    labeled = rotnet.open_labeled(str(labeled_folder(tmp_path, 32)), 32)
+    network = rotnet.supervised(4, 0, labeled, 5)
     network.eval()
-    images, labels = next(rotnet.labelled_batches(labelled[1], 40, None, 0))
+    images, labels = next(rotnet.labeled_batches(labeled[1], 40, None, 0))
     assert (network(images).argmax(1) == labels).float().mean() > 0.9
 
 
 def test_the_same_seed_gives_the_same_row(folder: Path, tmp_path: Path) -> None:
     images = rotnet.open_images(folder, "small", None, 0)
-    data = str(labelled_folder(tmp_path / "data", 32))
+    data = str(labeled_folder(tmp_path / "data", 32))
     one, other = (
         rotnet.probe(trained(tmp_path / name, images, epochs=1), data, epochs=1, workers=0)
         for name in ("a", "b")
@@ -400,7 +400,7 @@ def test_the_same_seed_gives_the_same_row(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_photograph_of_two_tiles_is_drawn_from() -> None:
-    """The smallest photograph of the textures still has tiles of both colours."""
+    """The smallest photograph of the textures still has tiles of both colors."""
     gray = Image.fromarray(photo_pixels(128, 64)).convert("L")
-    for colour in (0, 1):
-        assert rotnet.texture(gray, np.random.default_rng(0), colour).shape == (3, 32, 32)
+    for color in (0, 1):
+        assert rotnet.texture(gray, np.random.default_rng(0), color).shape == (3, 32, 32)

@@ -13,21 +13,19 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from single_image_gen.errors import EngineError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from single_image_gen.params import Params
+    from single_image_gen.draw.params import Params
+    from single_image_gen.photo.source import Pixels, Source
     from single_image_gen.recipe import Recipe
-    from single_image_gen.source import Pixels, Source
 
     Render = Callable[[Source, Params, Recipe], Pixels]
 
 ENGINES = ("opencv", "torchvision")
 DEFAULT_ENGINE = "opencv"
-
-
-class EngineError(Exception):
-    """The libraries that an engine needs cannot be imported; the message says how to mend it."""
 
 
 def check_engine(name: str) -> None:

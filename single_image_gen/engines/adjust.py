@@ -1,4 +1,4 @@
-"""Colour jitter for the fast engine: PIL's operations, each one pass or a few over 8-bit pixels."""
+"""Color jitter for the fast engine: PIL's operations, each one pass or a few over 8-bit pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from single_image_gen.source import Pixels
+    from single_image_gen.photo.source import Pixels
 
 # The four operations are those of PIL's ImageEnhance, which torchvision calls: a blend of the
 # image and a degenerate one, cut off to whole numbers. OpenCV rounds; this much less, it cuts off.
@@ -38,14 +38,14 @@ def _saturation(pixels: Pixels, factor: float) -> Pixels:
 
 
 # PIL keeps hue and saturation in 8 bits, 255 being the whole circle, cut off to whole numbers. A
-# step of that hue is up to six levels of a colour: it has to be reproduced. OpenCV's own 8-bit HSV
+# step of that hue is up to six levels of a color: it has to be reproduced. OpenCV's own 8-bit HSV
 # has 256 for the circle and rounds, which is 36 dB in the worst case; in floats it can be exact.
 TO_PIL = np.diag(np.array([255 / 360, 255, 1], np.float32))
 FROM_PIL = np.diag(np.array([360 / 255, 1 / 255, 1], np.float32))
 
 
 def _hue(pixels: Pixels, shift: float) -> Pixels:
-    """Turn the colour circle by `shift`, of which torchvision takes whole steps of 1/255."""
+    """Turn the color circle by `shift`, of which torchvision takes whole steps of 1/255."""
     hsv = cv2.cvtColor(pixels.astype(np.float32), cv2.COLOR_RGB2HSV)
     steps = cv2.transform(hsv, TO_PIL).astype(np.uint8)
     steps[..., 0] += np.uint8(int(shift * 255) % 256)  # wraps at 256, as torchvision's does

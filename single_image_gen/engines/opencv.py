@@ -2,13 +2,13 @@
 
 Where the time goes, and what is done about it:
 
-- Resizing: torch's antialiasing kernel for uint8 in channels-last order is a vectorised copy of
+- Resizing: torch's antialiasing kernel for uint8 in channels-last order is a vectorized copy of
   Pillow's algorithm (same filters, same weights). It gets only the part of the crop that shows.
 - Strong reduction: means of 2 x 2 pixels, once or more, come first, where what is left to reduce
   is still so much that the difference is below the rounding.
 - Warping: OpenCV interpolates four channels at once more than twice as fast as three, so the canvas
   gets a fourth one; and only the output square is computed, not the whole canvas.
-- Colour: each operation is one pass of OpenCV, or a few, see `adjust`.
+- Color: each operation is one pass of OpenCV, or a few, see `adjust`.
 
 Numbers are in `benchmarks/throughput.py`; `benchmarks/fidelity.py` compares with the reference.
 """
@@ -24,15 +24,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from single_image_gen.draw.geometry import Box, inverse_matrix
 from single_image_gen.engines.adjust import ADJUST
-from single_image_gen.geometry import Box, inverse_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from single_image_gen.params import Interpolation, Jitter, Params
+    from single_image_gen.draw.params import Interpolation, Jitter, Params
+    from single_image_gen.photo.source import Pixels, Source
     from single_image_gen.recipe import Recipe
-    from single_image_gen.source import Pixels, Source
 
 # What `torch.nn.functional.interpolate(antialias=True)` calls; it takes size or scale, but a part
 # of a crop needs both: the size of the part and the scale of the whole.
@@ -61,7 +61,7 @@ def render(source: Source, params: Params, recipe: Recipe) -> Pixels:
 
 
 def _script_geometry(source: Source, params: Params, recipe: Recipe) -> Pixels:
-    """(S, S, 4): the centre of the turned and sheared canvas, black where there is none."""
+    """(S, S, 4): the center of the turned and sheared canvas, black where there is none."""
     side, canvas = recipe.img_size, recipe.canvas
     a, b, c, d = inverse_matrix(params.angle, params.shear)
     # output pixel u has its middle at u + 1/2 + offset on the canvas, whose own is canvas / 2
@@ -153,14 +153,14 @@ def _paper_geometry(source: Source, params: Params, recipe: Recipe) -> Pixels:
     down = min(-(-height // block), oversampling * side)
     step_x, step_y = width / across, height / down
     a, b, c, d = inverse_matrix(params.angle, params.shear)
-    centre_x = params.region.left + params.region.width / 2
-    centre_y = params.region.top + params.region.height / 2
-    x, y = left + step_x / 2 - centre_x, top + step_y / 2 - centre_y
+    center_x = params.region.left + params.region.width / 2
+    center_y = params.region.top + params.region.height / 2
+    x, y = left + step_x / 2 - center_x, top + step_y / 2 - center_y
     # from sample (i, j) to the source's pixel coordinates, where a pixel's middle is at 1/2
     matrix = np.array(
         [
-            [a * step_x, b * step_y, centre_x + a * x + b * y],
-            [c * step_x, d * step_y, centre_y + c * x + d * y],
+            [a * step_x, b * step_y, center_x + a * x + b * y],
+            [c * step_x, d * step_y, center_y + c * x + d * y],
         ]
     )
     part, offset_x, offset_y = _source_part(source, matrix, across, down, level)

@@ -10,12 +10,12 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F  # noqa: N812 - the field's name for it
 
-from single_image_gen.geometry import Box, inverse_matrix
+from single_image_gen.draw.geometry import Box, inverse_matrix
 
 if TYPE_CHECKING:
-    from single_image_gen.params import Jitter, Params
+    from single_image_gen.draw.params import Jitter, Params
+    from single_image_gen.photo.source import Pixels, Source
     from single_image_gen.recipe import Recipe
-    from single_image_gen.source import Pixels, Source
 
 # torchvision declares no types: what it returns for a PIL image is one
 PilImage = Any
@@ -46,7 +46,7 @@ def render(source: Source, params: Params, recipe: Recipe) -> Pixels:
 
 
 def _script_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:
-    """Crop, resize to the canvas, turn and shear it with black outside, cut out its centre."""
+    """Crop, resize to the canvas, turn and shear it with black outside, cut out its center."""
     image = _crop(source, params.crop)
     image = F.resize(image, [recipe.canvas] * 2, MODES[params.interpolation], antialias=True)
     image = F.affine(
@@ -62,7 +62,7 @@ def _script_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage
 
 
 def _paper_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:
-    """Turn the source about the region's centre, crop, resize.
+    """Turn the source about the region's center, crop, resize.
 
     Only the part of the source is turned that the crop takes something from: turning all of it
     gives the same pixels, more slowly.
@@ -102,14 +102,14 @@ def _crop(source: Source, box: Box) -> PilImage:
 def _needed(params: Params) -> Box:
     """A box that holds the crop and, two pixels wider, all of the source that shows in it."""
     a, b, c, d = inverse_matrix(params.angle, params.shear)
-    centre_x = params.region.left + params.region.width / 2
-    centre_y = params.region.top + params.region.height / 2
+    center_x = params.region.left + params.region.width / 2
+    center_y = params.region.top + params.region.height / 2
     left, top, width, height = params.crop
     corners = [(x, y) for x in (left, left + width) for y in (top, top + height)]
     back = [
         (
-            centre_x + a * (x - centre_x) + b * (y - centre_y),
-            centre_y + c * (x - centre_x) + d * (y - centre_y),
+            center_x + a * (x - center_x) + b * (y - center_y),
+            center_y + c * (x - center_x) + d * (y - center_y),
         )
         for x, y in corners
     ]

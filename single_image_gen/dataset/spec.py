@@ -1,0 +1,214 @@
+"""What a dataset is: all that decides its bytes, as one value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import operator
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from single_image_gen.draw.geometry import check_fits
+from single_image_gen.draw.params import MAX_SEED, params_of, uniforms
+from single_image_gen.engines import DEFAULT_ENGINE, ENGINES
+from single_image_gen.errors import UsageError
+from single_image_gen.photo.source import SourceInfo
+from single_image_gen.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from single_image_gen.draw.params import Params
+
+    Format = Literal["folder", "webdataset"]
+
+IMAGENET_SIZE = 1_281_167
+FORMATS = ("folder", "webdataset")
+DEFAULT_QUALITY = 75
+# Far beyond any dataset; it keeps numbers and names at sane lengths.
+MAX_NUM_IMGS = 10**12
+MAX_THREADS = 4096
+MOST_MAX_PIXELS = 10**10
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A dataset: image `i` is decided by this and by `i`.
+
+    Attributes:
+        sources: what is cropped from; image i comes from source i mod N.
+        recipe: how.
+        seed: 0 to 2^64 - 1.
+        num_imgs: images in all, 1 or more.
+        format: "folder" or "webdataset".
+        quality: of the JPEGs, 1 to 100; the color is subsampled 4:2:0.
+        engine: what renders.
+        batch_size: images in a unit of work; in a tar, where the format is "webdataset".
+
+    Raises:
+        ValueError: a value is out of its range, or no crop of the recipe fits a source.
+    """
+
+    sources: tuple[SourceInfo, ...]
+    recipe: Recipe
+    seed: int = 0
+    num_imgs: int = IMAGENET_SIZE
+    format: Format = "folder"
+    quality: int = DEFAULT_QUALITY
+    engine: str = DEFAULT_ENGINE
+    batch_size: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every value; a batch_size of 0 becomes the automatic one."""
+        if not self.sources:
+            raise UsageError("a dataset needs at least one source")
+        check_range("seed", self.seed, 0, MAX_SEED)
+        check_range("num_imgs", self.num_imgs, 1, MAX_NUM_IMGS)
+        check_range("quality", self.quality, 1, 100)
+        check_range("batch_size", self.batch_size, 0, MAX_NUM_IMGS)
+        if self.format not in FORMATS:
+            raise UsageError(f"format must be one of {', '.join(FORMATS)}, got {self.format!r}")
+        if self.engine not in ENGINES:
+            raise UsageError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
+        for size in {source.size for source in self.sources}:
+            check_fits(self.recipe, size)
+        if self.batch_size == 0:
+            automatic = auto_batch_size(self.num_imgs, self.format)
+            object.__setattr__(self, "batch_size", automatic)
+
+    @cached_property
+    def digest(self) -> str:
+        """All that decides the bytes of image i, as 16 hexadecimal digits.
+
+        Two datasets have the same one if the images and tars that both have are the same: it leaves
+        out `num_imgs`, where the sources are and, of a folder, `batch_size`.
+        """
+        value = self.as_json()
+        del value["num_imgs"]
+        if self.format == "folder":
+            del value["batch_size"]
+        for source in value["sources"]:
+            del source["path"]
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def source_index(self, index: int) -> int:
+        """The source of image `index`."""
+        return index % len(self.sources)
+
+    def class_name(self, index: int) -> str:
+        """The class of image `index`."""
+        return self.sources[self.source_index(index)].class_name
+
+    def is_source(self, index: int) -> bool:
+        """Whether image `index` is its source itself (`include_sources`)."""
+        return self.recipe.include_sources and index < len(self.sources)
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {
+            "recipe": self.recipe.as_json(),
+            "seed": self.seed,
+            "num_imgs": self.num_imgs,
+            "batch_size": self.batch_size,
+            "format": self.format,
+            "quality": self.quality,
+            "engine": self.engine,
+            "sources": [source.as_json() for source in self.sources],
+        }
+
+    @staticmethod
+    def from_json(value: Any) -> DatasetSpec:
+        """The spec that `as_json` wrote.
+
+        Raises:
+            ValueError: it is not one; class names that are no plain file names are refused.
+        """
+        try:
+            sources = tuple(SourceInfo(**source) for source in value["sources"])
+            for source in sources:
+                _check_source(source)
+            spec = DatasetSpec(
+                sources=sources,
+                recipe=Recipe(**value["recipe"]),
+                **{name: value[name] for name in _PLAIN_FIELDS},
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a dataset's description ({error})") from None
+        return spec
+
+    def differences(self, other: DatasetSpec) -> Iterator[tuple[str, Any, Any]]:
+        """Each (field, own value, other value) in which the two make different images."""
+        ours, theirs = self.as_json(), other.as_json()
+        for name in ("seed", "format", "quality", "engine"):
+            if ours[name] != theirs[name]:
+                yield name, ours[name], theirs[name]
+        for name, value in ours["recipe"].items():
+            if value != theirs["recipe"][name]:
+                yield name, value, theirs["recipe"][name]
+        if len(self.sources) != len(other.sources):
+            yield "number of sources", len(self.sources), len(other.sources)
+            return
+        for k, (a, b) in enumerate(zip(self.sources, other.sources, strict=True)):
+            if a.class_name != b.class_name:
+                yield f"name of source {k}", a.class_name, b.class_name
+            if a.sha256 != b.sha256:
+                yield f"content of source {k} (SHA-256)", a.sha256, b.sha256
+            elif a.size != b.size:
+                yield f"size of source {k}", _sides(a), _sides(b)
+
+    def grown(self, num_imgs: int, batch_size: int = 0) -> DatasetSpec:
+        """The same dataset with another number of images."""
+        return replace(self, num_imgs=num_imgs, batch_size=batch_size)
+
+
+# Wider than what `class_names` gives, but no more than a plain file name that nothing hides behind.
+_CLASS_NAME = re.compile(r"[^\s\x00-\x1f\x7f./\\\ud800-\udfff]{1,80}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PLAIN_FIELDS = ("seed", "num_imgs", "batch_size", "format", "quality", "engine")
+
+
+def _sides(source: SourceInfo) -> str:
+    return f"{source.width} x {source.height}"
+
+
+def draw_range(spec: DatasetSpec, first: int, stop: int) -> Iterator[tuple[int, Params | None]]:
+    """(index, parameters) for the indices [first, stop); None for a source itself."""
+    for index, u in enumerate(uniforms(spec.seed, first, stop), first):
+        size = spec.sources[spec.source_index(index)].size
+        yield index, None if spec.is_source(index) else params_of(spec.recipe, size, u)
+
+
+def auto_batch_size(num_imgs: int, format: str) -> int:  # noqa: A002 - the flag's name
+    """Images per unit of work; of the number of images and the format alone, never the machine.
+
+    About 128 units, so that many workers share even a small dataset evenly; but no smaller than
+    what outweighs the cost of a unit, and no larger than what is sad to lose (folder) or handy to
+    copy (tar); and at most 10,000 units of 1,000, since each leaves a marker.
+    """
+    least, most = (16, 1000) if format == "folder" else (256, 10_000)
+    return max(least, min(most, -(-num_imgs // 128)), -(-num_imgs // 10_000))
+
+
+def check_range(name: str, value: int, low: int, high: int) -> None:
+    """ValueError unless `value` is a whole number from low to high."""
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        whole = None
+    if whole is None or isinstance(value, bool) or not low <= whole <= high:
+        raise UsageError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+
+
+def _check_source(source: SourceInfo) -> None:
+    name = source.class_name
+    if not isinstance(name, str) or not _CLASS_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a class")
+    if not isinstance(source.path, str) or "\0" in source.path:
+        raise ValueError(f"the source {name!r} has no path")
+    if not isinstance(source.sha256, str) or not _SHA256.fullmatch(source.sha256):
+        raise ValueError(f"the source {name!r} has no digest")
+    for side in source.size:
+        check_range("a source's side", side, 1, MOST_MAX_PIXELS)

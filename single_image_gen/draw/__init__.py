@@ -1,0 +1,1 @@
+"""All randomness: what is drawn for each image."""

@@ -1,0 +1,259 @@
+"""All randomness: (recipe, source size, seed, index) to the parameters of one image.
+
+Draws come from Philox4x64-10, a counter-based generator (Salmon et al., "Parallel random numbers:
+as easy as 1, 2, 3", SC 2011). The key is the seed. Image `i` owns words `i * SLOTS` up to
+`(i + 1) * SLOTS` of the key's stream, and each parameter owns a slot among them, used or not. So no
+draw depends on another one's being made: not on other images, and not on other augmentations.
+
+Words become floats in [0, 1) by their upper 53 bits. Beyond that only + - * / and sqrt are used,
+which IEEE 754 defines to the bit, and exp and log for the aspect ratio.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from single_image_gen.draw.geometry import (
+    Box,
+    first_crop_side,
+    fitting_areas,
+    fitting_table,
+    log_ratio,
+    upright,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from single_image_gen.recipe import Recipe
+
+MAX_SEED = 2**64 - 1
+
+# The slots. Their order is part of the stream: a change changes every dataset.
+(
+    FIRST_LEFT,
+    FIRST_TOP,
+    ANGLE,
+    SHEAR,
+    HFLIP,
+    VFLIP,
+    JITTER,
+    BRIGHTNESS,
+    CONTRAST,
+    SATURATION,
+    HUE,
+    JITTER_ORDER,
+    INTERPOLATION,
+    CROP_LEFT,
+    CROP_TOP,
+    FITTING_RATIO,
+    FITTING_AREA,
+    _SPARE,
+    CROP_SIZE,  # the first of ATTEMPTS pairs: area, ratio
+) = range(19)
+ATTEMPTS = 11
+SLOTS = CROP_SIZE + 2 * ATTEMPTS  # 40, a multiple of Philox's four words a block
+
+Interpolation = Literal["bicubic", "bilinear", "lanczos"]
+INTERPOLATIONS: tuple[Interpolation, ...] = ("lanczos", "bilinear", "bicubic")
+OPERATIONS = ("brightness", "contrast", "saturation", "hue")
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Color jitter as torchvision's ColorJitter defines it.
+
+    Attributes:
+        brightness: factor, 1 leaves the image as it is.
+        contrast: factor.
+        saturation: factor.
+        hue: shift in turns of the color circle, -0.5 to 0.5.
+        order: the four operations in the order in which they are applied.
+    """
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    order: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        # not by `asdict`, which takes longer than drawing them, for millions of lines
+        return {
+            "brightness": self.brightness,
+            "contrast": self.contrast,
+            "saturation": self.saturation,
+            "hue": self.hue,
+            "order": list(self.order),
+        }
+
+
+@dataclass(frozen=True)
+class Params:
+    """All that was drawn for one image.
+
+    Attributes:
+        region: what is cropped from: the first random square, or the whole source.
+        crop: the crop, in pixels of the source. In the paper recipe it is upright in the frame of
+            the source turned about the region's center by `angle` (and sheared), where it may
+            reach beyond the source's own bounds though never beyond its content.
+        angle: rotation in degrees, clockwise as in torchvision's `affine`.
+        shear: shear along x in degrees, as in torchvision's `affine`.
+        hflip: whether the result is mirrored left-right.
+        vflip: whether the result is mirrored top-bottom.
+        jitter: color jitter, or None.
+        interpolation: of the resize.
+    """
+
+    region: Box
+    crop: Box
+    angle: float
+    shear: float
+    hflip: bool
+    vflip: bool
+    jitter: Jitter | None
+    interpolation: Interpolation
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {
+            "region": list(self.region),
+            "crop": list(self.crop),
+            "angle": self.angle,
+            "shear": self.shear,
+            "hflip": self.hflip,
+            "vflip": self.vflip,
+            "jitter": None if self.jitter is None else self.jitter.as_json(),
+            "interpolation": self.interpolation,
+        }
+
+
+def draw_params(recipe: Recipe, size: tuple[int, int], seed: int, index: int) -> Params:
+    """The parameters of image `index`.
+
+    Args:
+        recipe: the laws to draw from.
+        size: (width, height) of the source in pixels.
+        seed: 0 to 2^64 - 1.
+        index: 0 or more.
+
+    Raises:
+        ValueError: no crop that the recipe allows fits a source of this size.
+    """
+    return params_of(recipe, size, next(uniforms(seed, index, index + 1)))
+
+
+def uniforms(seed: int, first: int, stop: int) -> Iterator[list[float]]:
+    """For each index in [first, stop), its SLOTS floats, uniform in [0, 1)."""
+    # counter counts blocks of four words; a chunk at a time, so that any range needs little memory
+    for start in range(first, stop, 4096):
+        count = min(4096, stop - start)
+        words = np.random.Philox(key=seed, counter=start * (SLOTS // 4)).random_raw(count * SLOTS)
+        floats = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        yield from floats.reshape(count, SLOTS).tolist()
+
+
+def params_of(recipe: Recipe, size: tuple[int, int], u: Sequence[float]) -> Params:
+    """The parameters that an image's uniforms `u` (see `uniforms`) stand for."""
+    region = _draw_region(recipe, size, u)
+    angle = recipe.deg * (2 * u[ANGLE] - 1)
+    shear = recipe.shear * (2 * u[SHEAR] - 1)
+    inside = region if recipe.recipe == "script" else upright(region, angle, shear)
+    width, height = _draw_crop_size(recipe, inside, u)
+    crop = Box(
+        inside.left + int(u[CROP_LEFT] * (inside.width - width + 1)),
+        inside.top + int(u[CROP_TOP] * (inside.height - height + 1)),
+        width,
+        height,
+    )
+    return Params(
+        region=region,
+        crop=crop,
+        angle=angle,
+        shear=shear,
+        hflip=recipe.hflip and u[HFLIP] < 0.5,
+        vflip=recipe.vflip and u[VFLIP] < 0.5,
+        jitter=_draw_jitter(recipe, u) if u[JITTER] < recipe.jitter else None,
+        interpolation=_draw_interpolation(recipe, u),
+    )
+
+
+def _draw_region(recipe: Recipe, size: tuple[int, int], u: Sequence[float]) -> Box:
+    width, height = size
+    if not recipe.cropfirst:
+        return Box(0, 0, width, height)
+    side = first_crop_side(recipe, size)
+    return Box(
+        int(u[FIRST_LEFT] * (width - side + 1)), int(u[FIRST_TOP] * (height - side + 1)), side, side
+    )
+
+
+def _draw_crop_size(recipe: Recipe, inside: Box, u: Sequence[float]) -> tuple[int, int]:
+    """(width, height): area and ratio as the recipe says, given that the crop fits.
+
+    As torchvision's RandomResizedCrop, drawn again until it fits; but where that falls back on a
+    center crop, this draws from the law of the draws that fit itself. Its law is therefore exactly
+    that of drawing for ever.
+    """
+    area = inside.width * inside.height
+    least, most = area / recipe.scale[0], area / recipe.scale[1]
+    log_low, log_high = log_ratio(recipe)
+    for k in range(CROP_SIZE, SLOTS, 2):
+        target = least + u[k] * (most - least)
+        ratio = math.exp(log_low + u[k + 1] * (log_high - log_low))
+        width, height = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+        if 1 <= width <= inside.width and 1 <= height <= inside.height:
+            return width, height
+    return _draw_fitting_size(recipe, inside, u)
+
+
+def _draw_fitting_size(recipe: Recipe, inside: Box, u: Sequence[float]) -> tuple[int, int]:
+    """(width, height) from the law of draws that fit: the ratio first, then the area."""
+    low, step, summed = fitting_table(recipe, inside.width, inside.height)
+    share = u[FITTING_RATIO] * summed[-1]
+    k = min(bisect_right(summed, share), len(summed) - 1)
+    before = summed[k - 1] if k else 0.0
+    t = low + step * (k + (share - before) / (summed[k] - before))
+    a, b = fitting_areas(recipe, inside, t)
+    area = a + u[FITTING_AREA] * max(0.0, b - a)
+    width, height = round(math.sqrt(area * math.exp(t))), round(math.sqrt(area / math.exp(t)))
+    # a rounding at the very edge of what fits
+    return min(max(width, 1), inside.width), min(max(height, 1), inside.height)
+
+
+def _draw_jitter(recipe: Recipe, u: Sequence[float]) -> Jitter:
+    return Jitter(
+        brightness=_factor(recipe.brightness, u[BRIGHTNESS]),
+        contrast=_factor(recipe.contrast, u[CONTRAST]),
+        saturation=_factor(recipe.saturation, u[SATURATION]),
+        hue=recipe.hue * (2 * u[HUE] - 1),
+        order=_permutation(u[JITTER_ORDER]),
+    )
+
+
+def _factor(reach: float, u: float) -> float:
+    low = max(0.0, 1 - reach)
+    return low + u * (1 + reach - low)
+
+
+def _permutation(u: float) -> tuple[str, ...]:
+    """One of the 24 orders of the four operations, by the digits of u in factorial base."""
+    left = list(OPERATIONS)
+    k = int(u * 24)
+    order = []
+    for radix in (4, 3, 2, 1):
+        order.append(left.pop(k % radix))
+        k //= radix
+    return tuple(order)
+
+
+def _draw_interpolation(recipe: Recipe, u: Sequence[float]) -> Interpolation:
+    if recipe.randinterp:
+        return INTERPOLATIONS[int(u[INTERPOLATION] * 3)]
+    return "bicubic" if recipe.recipe == "script" else "bilinear"

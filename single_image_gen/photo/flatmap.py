@@ -1,0 +1,103 @@
+"""A photograph with a map of where its crops would be nearly flat."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from single_image_gen.photo.suitability import FLAT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from single_image_gen.photo.source import Pixels
+    from single_image_gen.photo.suitability import Inspection
+
+LONGEST = 1024  # pixels: the longer side of a photograph in the plot
+SHORTEST = 480  # of the panel's width, so that its text has room
+MARGIN = 16
+LINE = 22
+RED = (220, 30, 30)
+OPACITY = 0.65
+
+
+def panel(
+    inspection: Inspection, pixels: Pixels, contrasts: NDArray[np.float64], side: float
+) -> Image.Image:
+    """The photograph, reddened where crops would be nearly flat, above a legend.
+
+    Args:
+        inspection: what was measured of it.
+        pixels: (height, width, 3).
+        contrasts: of a crop of `side` pixels around each point, a smaller array of that shape.
+        side: pixels.
+    """
+    image = Image.fromarray(pixels)
+    image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    small = cv2.resize(contrasts, image.size, interpolation=cv2.INTER_LINEAR)
+    # fully red up to FLAT, fading out up to twice as much
+    alpha = np.clip(2 - small / FLAT, 0, 1) * OPACITY
+    mask = Image.fromarray(np.rint(alpha * 255).astype(np.uint8))
+    image.paste(Image.new("RGB", image.size, RED), mask=mask)
+    return _with_legend(image, inspection, side)
+
+
+def _with_legend(image: Image.Image, inspection: Inspection, side: float) -> Image.Image:
+    width = max(image.width, SHORTEST) + 2 * MARGIN
+    font = ImageFont.load_default(15)
+    letters = (width - 2 * MARGIN - LINE) // 8
+    about = (
+        f"{inspection.path}: {inspection.width} x {inspection.height} pixels. Its luminance has an "
+        f"entropy of {inspection.entropy:.2f} of 8 bits; {inspection.edges:.1%} of its pixels lie "
+        "on edges."
+    )
+    flat = (
+        f"{inspection.flat:.1%} of the recipe's crops are nearly flat, with less in them than one "
+        f"faint edge. {inspection.verdict.capitalize()}."
+    )
+    smallest, largest = inspection.smallest_crop, side**2 / inspection.smallest_crop
+    red = (
+        f"Red: a crop of {side:.0f} x {side:.0f} pixels around this point would be nearly flat. "
+        f"(That is a middling size: the recipe's crops have sides of {smallest:.0f} to "
+        f"{largest:.0f} pixels.)"
+    )
+    lines = [*textwrap.wrap(about, letters), *textwrap.wrap(flat, letters)]
+    key = textwrap.wrap(red, letters - 3)
+    height = image.height + 3 * MARGIN + LINE * (len(lines) + len(key))
+    sheet = Image.new("RGB", (width, height), "white")
+    sheet.paste(image, ((width - image.width) // 2, MARGIN))
+    draw = ImageDraw.Draw(sheet)
+    y = image.height + 2 * MARGIN
+    draw.rectangle((MARGIN, y + 2, MARGIN + 16, y + 18), fill=_reddened())
+    for text in key:
+        draw.text((MARGIN + 24, y), text, fill="black", font=font)
+        y += LINE
+    for text in lines:
+        draw.text((MARGIN, y), text, fill="black", font=font)
+        y += LINE
+    return sheet
+
+
+def _reddened() -> tuple[int, int, int]:
+    """What the map makes of a middle gray."""
+    red, green, blue = (round(OPACITY * c + (1 - OPACITY) * 128) for c in RED)
+    return red, green, blue
+
+
+def stack(panels: Sequence[Image.Image]) -> bytes:
+    """A PNG of the panels below each other."""
+    sheet = Image.new("RGB", (max(p.width for p in panels), sum(p.height for p in panels)), "white")
+    y = 0
+    for each in panels:
+        sheet.paste(each, (0, y))
+        y += each.height
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    return file.getvalue()

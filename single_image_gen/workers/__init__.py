@@ -1,0 +1,1 @@
+"""Who does the work: processes, threads, clusters; and which share of it."""

@@ -1,0 +1,649 @@
+"""The command line: flags, help, errors in one line with their exit code, and what it prints."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import warnings
+from dataclasses import fields
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import images_below, program, tree_hash
+
+import single_image_gen.make.generate
+from single_image_gen import PAPER, SCRIPT, Recipe, __version__
+from single_image_gen.cli.main import build_parser, main
+from single_image_gen.engines import DEFAULT_ENGINE, ENGINES
+from single_image_gen.errors import WorkerLost
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL = ("--img_size", 16, "--threads", 1)
+# Section 1 of the design.
+FLAGS = """
+    imgpath targetpath num_imgs img_size recipe deg shear cropfirst initcrop scale ratio hflip vflip
+    jitter brightness contrast saturation hue randinterp include_sources seed threads batch_size
+    format quality engine backend scheduler shard from overwrite accept_versions dry_run debug
+    max_pixels durable quiet
+""".split()  # noqa: SIM905 - a table of the design's, not code
+SWITCHES = ("cropfirst", "hflip", "vflip", "randinterp", "include_sources")
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> object:
+    """Calls the program, which must refuse in one line and write nothing; returns the line."""
+
+    def call(*arguments: object) -> str:
+        target = tmp_path / "target"
+        before = sorted(tmp_path.rglob("*"))
+        # what is wrongly accepted is at least small
+        code = run("--targetpath", target, "--num_imgs", 2, "--img_size", 16, *arguments)
+        out, err = capsys.readouterr()
+        assert code == 2, err
+        assert out == ""
+        assert err.startswith("single-image-gen: error: ")
+        assert err.endswith("\n")
+        assert err.count("\n") == 1
+        assert sorted(tmp_path.rglob("*")) == before
+        return err
+
+    return call
+
+
+# --- flags
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_every_flag_of_the_design_is_there_in_both_spellings(name: str) -> None:
+    options = {option for action in build_parser()._actions for option in action.option_strings}
+    spellings = {f"--{name}", f"--{name.replace('_', '-')}"}
+    if name in SWITCHES:
+        spellings |= {f"--no-{name}", f"--no-{name.replace('_', '-')}"}
+    assert spellings <= options
+
+
+def test_no_flag_is_there_that_the_design_does_not_name() -> None:
+    names = {action.dest for action in build_parser()._actions}
+    assert names == {*FLAGS, "help", "version"}
+
+
+def test_both_spellings_mean_the_same(photo: Path, tmp_path: Path) -> None:
+    arguments = [
+        *("--num_imgs", 5, "--img_size", 16, "--batch_size", 2, "--max_pixels", 400_000),
+        *("--include_sources", "--accept_versions", "--threads", 1, "--quiet"),
+    ]
+    dashes = [a.replace("_", "-") if isinstance(a, str) else a for a in arguments]
+    assert run("--imgpath", photo, "--targetpath", tmp_path / "a", *arguments) == 0
+    assert run("--imgpath", photo, "--targetpath", tmp_path / "b", *dashes) == 0
+    assert len(images_below(tmp_path / "a")) == 5
+    assert tree_hash(tmp_path / "a") == tree_hash(tmp_path / "b")
+    kept = [json.loads((tmp_path / name / "dataset.json").read_text()) for name in "ab"]
+    assert kept[0].pop("command") != kept[1].pop("command")
+    assert kept[0] == kept[1]
+    assert kept[0]["recipe"]["include_sources"] is True
+    assert kept[0]["batch_size"] == 2
+
+
+def test_flags_override_their_part_of_the_preset(photo: Path, tmp_path: Path) -> None:
+    arguments = [
+        *("--recipe", "paper", "--deg", 10, "--shear", 5, "--cropfirst", "--initcrop", 0.8),
+        *("--scale", 50, 2, "--ratio", 0.5, 2, "--no-hflip", "--vflip", "--jitter", 0.25),
+        *("--brightness", 0.1, "--contrast", 0.2, "--saturation", 0.3, "--hue", 0.05),
+        *("--randinterp", "--img_size", 8),
+    ]
+    code = run("--imgpath", photo, "--targetpath", tmp_path, "--num_imgs", 1, "--quiet", *arguments)
+    assert code == 0
+    assert Recipe(**json.loads((tmp_path / "dataset.json").read_text())["recipe"]) == Recipe(
+        recipe="paper",
+        deg=10,
+        shear=5,
+        cropfirst=True,
+        initcrop=0.8,
+        scale=(50, 2),
+        ratio=(0.5, 2),
+        hflip=False,
+        vflip=True,
+        jitter=0.25,
+        brightness=0.1,
+        contrast=0.2,
+        saturation=0.3,
+        hue=0.05,
+        randinterp=True,
+        img_size=8,
+    )
+
+
+@pytest.mark.parametrize("preset", [SCRIPT, PAPER], ids=["script", "paper"])
+def test_a_preset_alone_is_the_whole_preset(preset: Recipe, photo: Path, tmp_path: Path) -> None:
+    arguments = ("--num_imgs", 1, "--threads", 1, "--quiet", "--recipe", preset.recipe)
+    assert run("--imgpath", photo, "--targetpath", tmp_path, *arguments) == 0
+    assert Recipe(**json.loads((tmp_path / "dataset.json").read_text())["recipe"]) == preset
+
+
+# --- help and version
+
+
+@pytest.fixture(scope="module")
+def help_text() -> str:
+    return program("--help", env={**os.environ, "COLUMNS": "400"}).stdout
+
+
+def test_help_shows_every_default(help_text: str) -> None:
+    text = re.sub(r"\n {10,}", " ", help_text)  # a flag and its help on one line
+    matches = re.finditer(r"^  --(\w+).*", text, re.MULTILINE)
+    lines = {match[1]: match[0] for match in matches}
+    expected = {
+        "targetpath": "./out",
+        "num_imgs": "1281167",
+        "img_size": "256",
+        "seed": "0",
+        "format": "folder",
+        "quality": "75",
+        "include_sources": "off",
+        "recipe": "script",
+        "deg": "30; paper: 35",
+        "shear": "30; paper: 0",
+        "cropfirst": "on; paper: off",
+        "initcrop": "0.5",
+        "scale": "500 1; paper: 1000 1",
+        "ratio": "0.75 1.33333; paper: 0.25 4",
+        "hflip": "off; paper: on",
+        "vflip": "off",
+        "jitter": "0.5; paper: 1",
+        "brightness": "0.4",
+        "contrast": "0.4",
+        "saturation": "0.4",
+        "hue": "0.1",
+        "randinterp": "off",
+        "threads": "all usable CPUs",
+        "engine": DEFAULT_ENGINE,
+        "backend": "loky",
+        "shard": "auto",
+        "max_pixels": "200000000",
+    }
+    shown = {name: lines[name][lines[name].rindex("(default: ") :] for name in expected}
+    assert shown == {name: f"(default: {value})" for name, value in expected.items()}
+    assert "(default: " in lines["batch_size"]
+    assert {field.name for field in fields(Recipe)} <= expected.keys()
+
+
+def test_help_has_a_line_for_every_flag_in_groups(help_text: str) -> None:
+    for name in FLAGS:
+        assert re.search(rf"^  --{name}\b", help_text, re.MULTILINE), name
+    assert all(group in help_text for group in ("what to make:", "recipe (", "how to work"))
+    for command in ("verify", "params", "render", "inspect"):
+        assert f"single-image-gen {command} " in help_text
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_and_version_answer_at_once(flag: str) -> None:
+    seconds = []
+    # not with the time that is added where the lines that run are recorded
+    env = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+    command = [sys.executable, "-m", "single_image_gen", flag]
+    for _ in range(5):
+        before, began = os.times(), time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, env=env)
+        wall, after = time.perf_counter() - began, os.times()
+        # on a machine with other work, the time that it was given rather than waited for
+        used = after.children_user + after.children_system
+        seconds.append(min(wall, used - before.children_user - before.children_system))
+        if seconds[-1] < 0.3:
+            break
+    assert min(seconds) < 0.3
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_and_version_import_nothing_slow(flag: str) -> None:
+    code = (
+        "import sys; from single_image_gen.cli.main import main; assert main(sys.argv[1:]) == 0; "
+        "slow = {'torch', 'torchvision', 'cv2', 'joblib', 'scipy', 'distributed', 'ray'}; "
+        "sys.exit(' '.join(slow & sys.modules.keys()) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, flag], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        [sys.executable, "-m", "single_image_gen"],
+        [shutil.which("single-image-gen", path=os.path.dirname(sys.executable)) or "-"],
+    ],
+    ids=["python -m", "console script"],
+)
+def test_version_is_the_packages(start: list[str]) -> None:
+    if start == ["-"]:
+        pytest.skip("the package is not installed beside this Python")
+    done = subprocess.run([*start, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"single-image-gen {__version__}\n"
+
+
+def test_the_console_script_is_main() -> None:
+    (script,) = entry_points(group="console_scripts", name="single-image-gen")
+    assert script.load() is main
+
+
+# --- errors
+
+WRONG = {
+    "no images": (["--num_imgs", 0], "num_imgs must be a whole number from 1 to"),
+    "negative images": (["--num_imgs", -5], "num_imgs must be a whole number from 1 to"),
+    "images in words": (["--num_imgs", "many"], "invalid int value: 'many'"),
+    "images in floats": (["--num_imgs", "1e6"], "invalid int value: '1e6'"),
+    "no pixels": (["--img_size", 0], "img_size must be 1 to 16384 pixels, got 0"),
+    "half a pixel": (["--img_size", 2.5], "invalid int value: '2.5'"),
+    "negative seed": (["--seed", -1], "seed must be a whole number from 0 to"),
+    "seed of 65 bits": (["--seed", 2**64], f"from 0 to {2**64 - 1}, got {2**64}"),
+    "no quality": (["--quality", 0], "quality must be a whole number from 1 to 100, got 0"),
+    "quality over 100": (
+        ["--quality", 101],
+        "quality must be a whole number from 1 to 100, got 101",
+    ),
+    "turned too far": (["--deg", 181], "deg must be 0 to 180, got 181"),
+    "turned by nan": (["--deg", "nan"], "deg must be a number, got nan"),
+    "turned by inf": (["--deg", "inf"], "deg must be 0 to 180, got inf"),
+    "negative turn": (["--deg", -3], "deg must be 0 to 180, got -3"),
+    "sheared flat": (["--shear", 90], "shear must be 0 to below 90, got 90"),
+    "reversed scale": (
+        ["--scale", 1, 500],
+        "scale must satisfy 1e+09 >= A >= B >= 1, got 1 500",
+    ),
+    "scale as areas": (["--scale", 0.002, 1], "A >= B >= 1, got 0.002 1"),
+    "scale nan": (["--scale", "nan", 1], "scale must be a number, got nan"),
+    "half a scale": (["--scale", 500], "expected 2 arguments"),
+    "reversed ratio": (
+        ["--ratio", 2, 0.5],
+        "LO <= HI <= 1e+06, got 2 0.5",
+    ),
+    "ratio 0": (["--ratio", 0, 1], "ratio must satisfy 1e-06 <= LO"),
+    "jitter over 1": (["--jitter", 50], "jitter must be 0 to 1, got 50"),
+    "hue over 0.5": (["--hue", 0.6], "hue must be 0 to 0.5, got 0.6"),
+    "negative brightness": (["--brightness", -1], "brightness must be 0 to 1000, got -1"),
+    "no first crop": (["--initcrop", 0], "initcrop must be in (0, 1], got 0"),
+    "tiny first crop": (["--initcrop", 0.001], "the first crop must be at least one pixel"),
+    "crop that cannot fit": (
+        ["--no-cropfirst", "--scale", 1, 1, "--ratio", 0.5, 1],
+        "none of scale 1 1 and ratio 0.5 1 does in 640 x 480 pixels",
+    ),
+    "no workers": (["--threads", 0], "threads must be a whole number from 1 to"),
+    "empty batches": (["--batch_size", 0], "batch_size must be a whole number from 1 to"),
+    "no source allowed": (["--max_pixels", 0], "max_pixels must be a whole number from 1 to"),
+    "source too large": (["--max_pixels", 1000], "more pixels than --max_pixels 1000"),
+    "unknown engine": (["--engine", "cuda"], "invalid choice: 'cuda'"),
+    "unknown format": (["--format", "zip"], "invalid choice: 'zip'"),
+    "unknown recipe": (["--recipe", "mine"], "invalid choice: 'mine'"),
+    "unknown backend": (["--backend", "spark"], "invalid choice: 'spark'"),
+    "unknown flag": (["--color", 1], "unrecognized arguments: --color 1"),
+    "abbreviated flag": (["--num", 5], "unrecognized arguments: --num 5"),
+    "scheduler of none": (["--scheduler", "tcp://h:1"], "--scheduler needs --backend dask or ray"),
+    "share beyond": (["--shard", "3/3"], "I/N with 0 <= I < N (I counts from 0), got '3/3'"),
+    "share of words": (["--shard", "first"], "--shard must be auto, none or I/N"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_use_is_one_line_and_code_2(case: str, refusal: object, photo: Path) -> None:
+    arguments, words = WRONG[case]
+    assert words in refusal("--imgpath", photo, *arguments)
+
+
+def test_a_missing_imgpath_is_named(refusal: object) -> None:
+    assert "--imgpath is required" in refusal()
+
+
+def test_an_imgpath_without_a_value_is_refused(refusal: object) -> None:
+    assert "expected at least one argument" in refusal("--imgpath")
+
+
+def test_a_path_that_is_not_there_is_named(refusal: object, tmp_path: Path) -> None:
+    path = tmp_path / "nowhere.jpg"
+    assert refusal("--imgpath", path) == (
+        f"single-image-gen: error: {path}: No such file or directory\n"
+    )
+
+
+def test_the_second_of_two_paths_is_named_too(refusal: object, photo: Path, tmp_path: Path) -> None:
+    assert "other.png: No such file" in refusal("--imgpath", photo, tmp_path / "other.png")
+
+
+def test_a_folder_without_images_is_refused(refusal: object, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "no image in this folder" in refusal("--imgpath", tmp_path / "empty")
+
+
+def test_a_file_that_is_no_image_is_refused(refusal: object, tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("no picture")
+    assert "notes.jpg: not an image that can be read here" in refusal(
+        "--imgpath", tmp_path / "notes.jpg"
+    )
+
+
+def test_a_target_that_cannot_be_a_folder_is_refused(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    for target in (tmp_path / "file", tmp_path / "file" / "below", ""):
+        assert run("--imgpath", photo, "--targetpath", target, "--num_imgs", 1, *SMALL) == 2
+        _, err = capsys.readouterr()
+        assert err.startswith(f"single-image-gen: error: {target}: ")
+        assert "--targetpath" in err  # the remedy
+        assert err.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_recipe_that_does_not_fit_one_of_the_sources_is_refused(
+    refusal: object, photo: Path, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (300, 1)).save(tmp_path / "line.png")
+    line = refusal("--imgpath", photo, tmp_path / "line.png", "--recipe", "paper")
+    assert "a source of 300 x 1 pixels" in line
+
+
+# --- what a library that does not load looks like
+
+
+def fake_torchvision(folder: Path, body: str) -> dict[str, str]:
+    """An environment in which `import torchvision` runs `body`."""
+    (folder / "torchvision").mkdir(parents=True)
+    (folder / "torchvision" / "__init__.py").write_text(body + "\n")
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+BROKEN = {
+    "mismatched": (
+        "raise RuntimeError('operator torchvision::nms does not exist')",
+        "operator torchvision::nms does not exist",
+    ),
+    "missing": (
+        "raise ModuleNotFoundError(\"No module named 'torchvision'\")",
+        "No module named 'torchvision'",
+    ),
+    "unlinked": (
+        "raise OSError('libcudart.so.12: cannot open shared object file')",
+        "libcudart.so.12: cannot open shared object file",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_torchvision_is_one_line_before_anything_is_written(
+    how: str, photo: Path, tmp_path: Path
+) -> None:
+    body, reason = BROKEN[how]
+    target = tmp_path / "target"
+    done = program(
+        *("--imgpath", photo, "--targetpath", target, "--num_imgs", 40, "--engine", "torchvision"),
+        *("--threads", 2),
+        env=fake_torchvision(tmp_path / "path", body),
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"single-image-gen: error: the torchvision engine cannot be loaded ({reason}): "
+        "pip install --upgrade torch torchvision brings versions that belong together\n"
+    )
+    assert not target.exists()
+
+
+def test_the_fast_engine_needs_no_torchvision(photo: Path, tmp_path: Path) -> None:
+    env = fake_torchvision(tmp_path / "path", BROKEN["mismatched"][0])
+    target = tmp_path / "target"
+    arguments = ("--num_imgs", 4, "--img_size", 16, "--threads", 1, "--engine", "opencv")
+    done = program("--imgpath", photo, "--targetpath", target, *arguments, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(images_below(target)) == 4
+
+
+@pytest.mark.parametrize("library", ["torch", "cv2"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_missing_library_is_told_before_anything_is_written(
+    engine: str, library: str, refusal: object, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    line = refusal("--imgpath", photo, "--engine", engine, "--threads", 2)
+    assert f"the {engine} engine cannot be loaded (" in line
+    assert library in line
+    assert "pip install --upgrade" in line
+
+
+# --- failures while working
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch, photo: Path, tmp_path: Path) -> object:
+    """Runs the program with a `generate` that raises."""
+
+    def call(error: BaseException) -> int:
+        def generate(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(single_image_gen.run, "generate", generate)
+        return run("--imgpath", photo, "--targetpath", tmp_path / "out")
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/train/a/patch_0000001.jpg"),
+            "out/train/a/patch_0000001.jpg: No space left on device",
+        ),
+        (
+            WorkerLost("a worker process was killed"),
+            "a worker process was killed",
+        ),
+        (MemoryError(), "MemoryError"),
+    ],
+    ids=["disk full", "worker lost", "memory"],
+)
+def test_a_failure_while_working_is_one_line_and_code_1(
+    error: Exception, line: str, failing: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failing(error) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    remedy = "make room, then rerun to resume" if "space" in line else "rerun to resume"
+    assert err == f"single-image-gen: error: {line}; {remedy}\n"
+
+
+def test_an_interrupt_is_one_line_and_code_130(
+    failing: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failing(KeyboardInterrupt()) == 130
+    err = capsys.readouterr().err
+    assert re.fullmatch(r"single-image-gen: interrupted.*rerun to resume\n", err)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("bug"), ZeroDivisionError(), UnicodeError("x")])
+def test_a_bug_keeps_its_traceback(error: Exception, failing: object) -> None:
+    with pytest.raises(type(error)):
+        failing(error)
+
+
+# --- what it prints
+
+
+def test_the_last_lines_tell_how_many_how_large_how_fast_where_and_how_to_load(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "it's"
+    assert run("--imgpath", photo, "--targetpath", target, "--num_imgs", 1003, *SMALL) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    first, second, third = out.splitlines()
+    size = sum(path.stat().st_size for path in images_below(target))
+    assert re.fullmatch(
+        rf"1,003 images, {size / 1000:.1f} kB, in \d+\.\d s \([\d,]+ images/s\)", first
+    )
+    assert second == f"{target}: 1,003 images in all, {size / 1000:.1f} kB; load them with"
+
+    import torchvision
+
+    dataset = eval(third.strip(), {"torchvision": torchvision})
+    assert len(dataset) == 1003
+    assert third == f"  torchvision.datasets.ImageFolder({str(target / 'train')!r})"
+
+
+def test_the_last_line_loads_the_tars(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--num_imgs", 25, "--batch_size", 10, "--format", "webdataset")
+    assert run("--imgpath", photo, "--targetpath", tmp_path, *arguments, *SMALL) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    import webdataset
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the library leaves its last file open
+        assert len(list(eval(last.strip(), {"webdataset": webdataset}))) == 25
+        gc.collect()
+
+
+def test_a_rerun_says_that_there_is_nothing_to_do(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--imgpath", photo, "--targetpath", tmp_path, "--num_imgs", 5, *SMALL)
+    assert run(*arguments) == 0
+    last = capsys.readouterr().out.splitlines()[1:]
+    assert run(*arguments) == 0
+    assert capsys.readouterr().out.splitlines() == ["nothing to do: all images are there", *last]
+
+
+def test_a_share_says_what_is_left(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--num_imgs", 100, "--batch_size", 10, "--shard", "1/4", *SMALL)
+    assert run("--imgpath", photo, "--targetpath", tmp_path, *arguments) == 0
+    out, err = capsys.readouterr()
+    assert err == "single-image-gen: shard 1/4 (--shard)\n"
+    assert out.splitlines()[1] == (
+        f"{tmp_path}: 70 of 100 images are left to other shards, or to a rerun"
+    )
+
+
+def test_quiet_prints_nothing_on_success(
+    photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--num_imgs", 10, "--batch_size", 5, "--shard", "0/1", "--quiet", *SMALL)
+    assert run("--imgpath", photo, "--targetpath", tmp_path, *arguments) == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_quiet_prints_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--quiet", "--imgpath", "/nowhere.png") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_debug_is_a_quick_look_with_two_workers(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # 64 images and two workers, whatever else is said; --debug made the 2020 script raise
+    assert run("--imgpath", photo, "--targetpath", tmp_path, "--debug", "--img_size", 16) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith("64 images, ")
+    assert len(images_below(tmp_path)) == 64
+    assert (tmp_path / "preview.png").exists()
+
+
+def test_the_command_line_is_recorded(photo: Path, tmp_path: Path) -> None:
+    arguments = ["--imgpath", photo, "--targetpath", tmp_path, "--num-imgs", 2, "--quiet", *SMALL]
+    assert run(*arguments) == 0
+    kept = json.loads((tmp_path / "dataset.json").read_text())["command"]
+    assert kept == ["single-image-gen", *map(str, arguments)]
+
+
+# --- --from
+
+
+@pytest.fixture
+def earlier(photo: Path, tmp_path: Path) -> Path:
+    """A dataset with no setting at its default."""
+    copy = tmp_path / "copy.png"
+    shutil.copy(photo, copy)
+    arguments = [
+        *("--num_imgs", 24, "--img_size", 16, "--recipe", "paper", "--deg", 12, "--seed", 7),
+        *("--quality", 60, "--batch_size", 5, "--threads", 1, "--quiet"),
+    ]
+    assert run("--imgpath", copy, "--targetpath", tmp_path / "earlier", *arguments) == 0
+    return tmp_path / "earlier" / "dataset.json"
+
+
+def test_from_makes_the_same_dataset_again(earlier: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    assert run("--from", earlier, "--targetpath", again, "--threads", 1, "--quiet") == 0
+    assert tree_hash(again) == tree_hash(earlier.parent)
+    ours, theirs = (json.loads((p / "dataset.json").read_text()) for p in (again, earlier.parent))
+    assert ours.pop("command") != theirs.pop("command")
+    assert ours == theirs
+
+
+def test_flags_go_before_from(earlier: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    flags = ("--seed", 8, "--num_imgs", 30, "--deg", 3, "--threads", 1, "--quiet")
+    assert run("--from", earlier, "--targetpath", other, *flags) == 0
+    ours, theirs = (json.loads((p / "dataset.json").read_text()) for p in (other, earlier.parent))
+    assert (ours["seed"], ours["num_imgs"], ours["quality"]) == (8, 30, 60)
+    assert ours["recipe"] == {**theirs["recipe"], "deg": 3}
+    assert ours["sources"] == theirs["sources"]
+
+
+def test_from_takes_the_source_from_where_it_is_now(earlier: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved.png"
+    (tmp_path / "copy.png").rename(moved)
+    again = tmp_path / "again"
+    flags = ("--imgpath", moved, "--threads", 1, "--quiet")
+    assert run("--from", earlier, "--targetpath", again, *flags) == 0
+    assert tree_hash(again) == tree_hash(earlier.parent)  # the class keeps its name
+
+
+def test_from_refuses_another_source(refusal: object, earlier: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (640, 480)).save(tmp_path / "copy.png")
+    line = refusal("--from", earlier)
+    old = json.loads(earlier.read_text())["sources"][0]["sha256"]
+    assert "copy.png" in line
+    assert len(set(re.findall(r"[0-9a-f]{64}", line)) - {old}) == 1  # both sides are shown
+    assert old in line
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "No such file or directory"),
+        ("", "damaged"),
+        ("[]", "damaged"),
+        ('{"tool": "single-image-gen"}', "damaged"),
+    ],
+    ids=["missing", "empty", "another", "cut"],
+)
+def test_from_refuses_what_is_no_dataset_json(
+    content: str | None, words: str, refusal: object, tmp_path: Path
+) -> None:
+    path = tmp_path / "some.json"
+    if content is not None:
+        path.write_text(content)
+    line = refusal("--from", path)
+    assert str(path) in line
+    assert words in line

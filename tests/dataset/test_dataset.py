@@ -1,0 +1,202 @@
+"""SingleImageDataset: the images of the files, without the files."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from conftest import generate, photo_pixels
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from single_image_gen import PAPER, SCRIPT, SingleImageDataset
+from single_image_gen.dataset.sample import encode_jpeg
+from single_image_gen.errors import SourceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Python warns of forks beside threads; that they work is what is tested here
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+
+
+def to_tensor(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for k, name in enumerate(("one", "two", "three")):
+        Image.fromarray(photo_pixels(120 + k, 90, seed=k)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.mark.parametrize("recipe", [SCRIPT, PAPER], ids=lambda recipe: recipe.recipe)
+@pytest.mark.parametrize("more", [{}, {"include_sources": True}], ids=["", "include_sources"])
+def test_an_item_is_what_its_file_encodes(recipe, more, photos: Path, tmp_path: Path) -> None:
+    recipe = replace(recipe, img_size=24, **more)
+    generate(photos, tmp_path, recipe=recipe, num_imgs=20, seed=7, threads=1)
+    dataset = SingleImageDataset(photos, recipe=recipe, seed=7, length=20)
+    for index, (image, source) in enumerate(dataset):
+        assert (image.mode, image.size) == ("RGB", (24, 24))
+        name = f"train/{dataset.classes[source]}/patch_{index:07d}.jpg"
+        assert encode_jpeg(np.array(image), 75) == (tmp_path / name).read_bytes()
+        assert source == index % 3
+        assert (dataset.params(index) is None) == (recipe.include_sources and index < 3)
+
+
+@pytest.fixture(scope="module")
+def dataset(photos: Path) -> SingleImageDataset:
+    return SingleImageDataset(
+        photos, recipe=replace(SCRIPT, img_size=16), length=30, transform=to_tensor
+    )
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_make_the_same_items(method: str, dataset: SingleImageDataset) -> None:
+    here = torch.stack([image for image, _ in dataset])  # OpenCV and torch have run here already
+    loader = DataLoader(
+        dataset, batch_size=7, num_workers=2, multiprocessing_context=method, timeout=60
+    )
+    batches = list(loader)
+    assert torch.equal(torch.cat([images for images, _ in batches]), here)
+    assert torch.cat([targets for _, targets in batches]).tolist() == [k % 3 for k in range(30)]
+
+
+def opencv_threads(_: Image.Image) -> int:
+    import cv2
+
+    return cv2.getNumThreads()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_use_one_thread_of_opencv_and_the_parent_keeps_its_own(
+    method: str, photos: Path
+) -> None:
+    import cv2
+
+    before = cv2.getNumThreads()
+    dataset = SingleImageDataset(photos, recipe=replace(SCRIPT, img_size=8), length=4)
+    dataset.transform = opencv_threads
+    loader = DataLoader(dataset, batch_size=4, num_workers=1, multiprocessing_context=method)
+    counts, _ = next(iter(loader))
+    assert counts.tolist() == [1, 1, 1, 1]
+    assert cv2.getNumThreads() == before
+
+
+def test_shuffling_changes_the_order_and_nothing_else(dataset: SingleImageDataset) -> None:
+    generator = torch.Generator().manual_seed(3)
+    shuffled = [image for image, _ in DataLoader(dataset, shuffle=True, generator=generator)]
+    assert sorted(image.numpy().tobytes() for image in shuffled) == sorted(
+        image.numpy().tobytes() for image, _ in dataset
+    )
+
+
+def test_indices_count_from_both_ends_and_end(dataset: SingleImageDataset) -> None:
+    assert len(dataset) == 30
+    assert torch.equal(dataset[-1][0], dataset[29][0])
+    assert dataset[-30][1] == dataset[0][1] == 0
+    assert dataset.params(-1) == dataset.params(29)
+    for index in (30, -31, 10**9):
+        with pytest.raises(IndexError, match="30 images"):
+            dataset[index]
+        with pytest.raises(IndexError, match="30 images"):
+            dataset.params(index)
+    for no_index in (1.0, "1", None, slice(2)):
+        with pytest.raises(TypeError):
+            dataset[no_index]
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, torch.tensor])
+def test_an_index_may_be_of_any_whole_type(kind, dataset: SingleImageDataset) -> None:
+    image, source = dataset[kind(4)]
+    assert torch.equal(image, dataset[4][0])
+    assert type(source) is int
+
+
+def test_items_do_not_share_memory(dataset: SingleImageDataset) -> None:
+    first, _ = dataset[0]
+    first.zero_()
+    assert dataset[0][0].any()
+
+
+def test_a_transform_gets_the_image_and_may_return_anything(photos: Path) -> None:
+    recipe = replace(SCRIPT, img_size=8)
+    dataset = SingleImageDataset(
+        [photos / "one.png"], recipe=recipe, transform=partial(tuple_of, 3)
+    )
+    assert dataset[5] == ((3, (8, 8)), 0)
+
+
+def tuple_of(number: int, image: Image.Image) -> tuple[int, tuple[int, int]]:
+    return number, image.size
+
+
+def test_it_tells_what_it_is(dataset: SingleImageDataset) -> None:
+    told = repr(dataset)
+    assert told.startswith("SingleImageDataset(30 images of 16 x 16, 3 sources, recipe script")
+
+
+def test_it_is_small_to_send_and_whole_afterwards(photos: Path) -> None:
+    dataset = SingleImageDataset(photos, recipe=replace(SCRIPT, img_size=16), length=9)
+    images = [image.tobytes() for image, _ in dataset]  # now it holds decoded sources
+    sent = pickle.dumps(dataset)
+    assert len(sent) < 2000 + 400 * 3
+    again = pickle.loads(sent)
+    assert [image.tobytes() for image, _ in again] == images
+    assert again.spec == dataset.spec
+    assert len(again) == 9
+
+
+def test_a_thousand_sources_stay_within_their_memory(tmp_path: Path) -> None:
+    for k in range(1000):
+        Image.new("RGB", (20, 20), (k % 256, k // 256, 0)).save(tmp_path / f"s{k:04d}.png")
+    most = 50 * 20 * 20 * 3
+    dataset = SingleImageDataset(
+        tmp_path, recipe=replace(SCRIPT, img_size=8), length=2000, max_bytes=most
+    )
+    assert len(dataset.classes) == 1000
+    for index in range(0, 2000, 3):
+        _, source = dataset[index]
+        assert source == index % 1000
+        kept = dataset._sources._kept.values()
+        assert sum(held.pixels.nbytes for held in kept) <= most
+    assert len(dataset._sources._kept) == 50
+    assert len(pickle.dumps(dataset)) < 400 * 1000
+
+
+def test_a_source_that_changes_later_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    Image.fromarray(photo_pixels(60, 50)).save(path)
+    dataset = SingleImageDataset(path, recipe=replace(SCRIPT, img_size=8), length=3)
+    Image.fromarray(photo_pixels(60, 50, seed=1)).save(path)
+    with pytest.raises(SourceError, match="SHA-256"):
+        dataset[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"length": 0}, "num_imgs"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**64}, "seed"),
+        ({"engine": "none"}, "engine"),
+        ({"recipe": replace(SCRIPT, initcrop=0.001)}, "first crop"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_impossible_options_are_refused_at_once(options, message: str, photos: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        SingleImageDataset(photos, **options)
+
+
+def test_a_file_that_is_no_image_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_text("no image")
+    with pytest.raises(SourceError, match=r"x\.png"):
+        SingleImageDataset(tmp_path / "x.png")

@@ -1,0 +1,287 @@
+"""params and render: a dataset.json alone says what every image is, and makes it again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import generate, images_below, photo_pixels, program
+from PIL import Image
+
+from single_image_gen import PAPER, SCRIPT
+from single_image_gen.cli.main import main
+from single_image_gen.dataset.spec import DatasetSpec
+from single_image_gen.draw.params import draw_params
+from single_image_gen.make.rerender import params_lines, parse_ranges, split
+from single_image_gen.photo.source import SourceInfo
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from single_image_gen.recipe import Recipe
+
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two sources, `one` and `two`."""
+    folder = tmp_path_factory.mktemp("photos")
+    for k, name in enumerate(("one", "two")):
+        Image.fromarray(photo_pixels(120, 90 + 10 * k, seed=k)).save(folder / f"{name}.png")
+    return folder
+
+
+def make(photos: Path, target: Path, recipe: Recipe, **options: object) -> Path:
+    recipe = replace(recipe, img_size=16)
+    generate(photos, target, recipe=recipe, num_imgs=COUNT, threads=1, **options)
+    return target
+
+
+@pytest.fixture(scope="module")
+def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(photos, tmp_path_factory.mktemp("whole") / "out", SCRIPT)
+
+
+@pytest.fixture(scope="module")
+def whole_tars(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    recipe = replace(PAPER, include_sources=True)
+    folder = tmp_path_factory.mktemp("whole_tars")
+    return make(photos, folder / "out", recipe, format="webdataset", batch_size=10)
+
+
+def lines(capsys, *arguments: object) -> list[dict]:
+    """What params prints."""
+    capsys.readouterr()
+    assert main(["params", *map(str, arguments)]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+# the list of indices
+
+
+@pytest.mark.parametrize(
+    ("text", "ranges"),
+    [
+        ("0", [(0, 1)]),
+        ("3,10-20", [(3, 4), (10, 21)]),
+        ("5, 2", [(5, 6), (2, 3)]),
+        ("7-7", [(7, 8)]),
+        ("0-29", [(0, 30)]),
+    ],
+)
+def test_an_index_list_holds_numbers_and_ranges_with_both_ends(text, ranges) -> None:
+    assert parse_ranges(text, 30) == ranges
+
+
+@pytest.mark.parametrize("text", ["", "x", "1-", "-1", "3--4", "1.5", "5-3", "30", "0-30", "1;2"])
+def test_an_index_list_that_is_none_is_refused_with_its_text(
+    text: str, whole: Path, capsys
+) -> None:
+    with pytest.raises(ValueError, match="index"):
+        parse_ranges(text, 30)
+    assert main(["params", str(whole), f"--index={text}"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 1000])
+def test_tasks_are_the_ranges_in_order(count: int) -> None:
+    ranges = [(5, 6), (0, count), (2000, 2003)]
+    tasks = list(split(ranges))
+    told = [i for task in tasks for first, stop in task for i in range(first, stop)]
+    assert told == [i for first, stop in ranges for i in range(first, stop)]
+    assert max(sum(stop - first for first, stop in task) for task in tasks) < 128
+
+
+# params
+
+
+def test_params_are_those_that_the_images_are_made_of(whole: Path, photos: Path, capsys) -> None:
+    found = lines(capsys, whole)
+    assert [line["index"] for line in found] == list(range(COUNT))
+    for line in found:
+        with Image.open(photos / f"{line['class']}.png") as image:
+            drawn = draw_params(replace(SCRIPT, img_size=16), image.size, 0, line["index"])
+        assert {key: line[key] for key in drawn.as_json()} == json.loads(
+            json.dumps(drawn.as_json())
+        )
+        assert (whole / line["file"]).is_file()
+    assert {line["file"] for line in found} == {
+        str(path.relative_to(whole)) for path in images_below(whole)
+    }
+
+
+def test_params_agree_with_the_json_in_the_tars(whole_tars: Path, capsys) -> None:
+    for line in lines(capsys, whole_tars / "dataset.json"):
+        with tarfile.open(whole_tars / line["file"]) as tar:
+            about = json.load(tar.extractfile(line["key"] + ".json"))
+        drawn = about.pop("params")
+        assert {key: line[key] for key in about} == about
+        assert all(line[key] == value for key, value in (drawn or {}).items())
+        assert (drawn is None) == (line["index"] < 2) == (line["crop"] is None)
+
+
+def test_an_index_chooses_lines_and_changes_none(whole: Path, capsys) -> None:
+    everything = lines(capsys, whole)
+    assert lines(capsys, whole, "--index", "20,3-5") == [everything[k] for k in (20, 3, 4, 5)]
+
+
+def test_params_need_dataset_json_alone_and_neither_torch_nor_opencv(
+    whole: Path, tmp_path: Path
+) -> None:
+    shutil.copy(whole / "dataset.json", tmp_path)
+    text = (tmp_path / "dataset.json").read_text().replace("/one.png", "/nowhere.png")
+    (tmp_path / "dataset.json").write_text(text)
+    code = (
+        "import sys; from single_image_gen.cli.main import main\n"
+        f"assert main(['params', {str(tmp_path)!r}]) == 0\n"
+        "sys.exit(str([m for m in ('torch', 'cv2', 'joblib') if m in sys.modules] or '') or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == COUNT
+
+
+@pytest.mark.parametrize("recipe", [SCRIPT, PAPER], ids=lambda recipe: recipe.recipe)
+def test_a_million_lines_take_about_a_minute(recipe: Recipe) -> None:
+    spec = DatasetSpec((SourceInfo("photo", "/photo.jpg", 2560, 1920, "0" * 64),), recipe)
+    count = 5000
+    began = time.process_time()
+    assert sum(1 for _ in params_lines(spec, [(0, count)])) == count
+    # 47 us a line are a minute for all of ImageNet; twice that is allowed on a busy machine
+    assert (time.process_time() - began) / count < 94e-6
+
+
+def test_a_reader_that_leaves_early_ends_params_quietly(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "dataset.json"
+    text = (whole / "dataset.json").read_text()
+    path.write_text(text.replace(f'"num_imgs": {COUNT}', '"num_imgs": 100000'))
+    command = f"'{sys.executable}' -m single_image_gen params '{path}' | head -n 3"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert len(done.stdout.splitlines()) == 3
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("what", ["none", "empty", "damaged"])
+def test_params_of_no_dataset_are_wrong_use(what: str, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "dataset.json"
+    if what == "empty":
+        path = tmp_path
+    if what == "damaged":
+        path.write_text("{")
+    assert main(["params", str(path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# render
+
+
+def rendered(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
+
+
+def test_render_makes_the_same_bytes(whole: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "again"
+    arguments = ["--index", "3,10-12,23", "--targetpath", str(out)]
+    assert main(["render", str(whole / "dataset.json"), *arguments]) == 0
+    assert "5 images" in capsys.readouterr().out
+    files = rendered(out)
+    assert sorted(files) == sorted(
+        f"{('one', 'two')[k % 2]}/patch_{k:07d}.jpg" for k in (3, 10, 11, 12, 23)
+    )
+    assert all((whole / "train" / name).read_bytes() == data for name, data in files.items())
+    assert sorted(p.name for p in out.iterdir()) == ["one", "two"]
+
+
+def test_render_makes_the_bytes_in_a_tar(whole_tars: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    arguments = ["--index", f"0-{COUNT - 1}", "--targetpath", str(out)]
+    assert main(["render", str(whole_tars / "dataset.json"), *arguments]) == 0
+    stored = {}
+    for path in whole_tars.glob("*.tar"):
+        with tarfile.open(path) as tar:
+            for member in tar.getmembers():
+                if member.name.endswith(".jpg"):
+                    name, index = member.name[:-4].rsplit("_", 1)
+                    stored[f"{name}/patch_{index}.jpg"] = tar.extractfile(member).read()
+    assert rendered(out) == stored
+
+
+def test_render_finds_moved_sources_by_their_digest(
+    whole: Path, photos: Path, tmp_path: Path, capsys
+) -> None:
+    path = tmp_path / "dataset.json"
+    path.write_text((whole / "dataset.json").read_text().replace(str(photos), "/nowhere"))
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    shutil.copy(photos / "one.png", moved / "b.png")
+    shutil.copy(photos / "two.png", moved / "a.png")
+    arguments = ["render", str(path), "--index", "4,5", "--targetpath", str(tmp_path / "again")]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "/nowhere/one.png" in error
+    assert "--imgpath" in error
+    assert not (tmp_path / "again").exists()
+    assert main([*arguments, "--imgpath", str(moved)]) == 0
+    for name, data in rendered(tmp_path / "again").items():
+        assert (whole / "train" / name).read_bytes() == data
+
+
+def test_render_needs_only_the_sources_of_its_images(
+    whole: Path, photos: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "dataset.json"
+    path.write_text((whole / "dataset.json").read_text().replace("/two.png", "/gone.png"))
+    arguments = ["--targetpath", str(tmp_path / "again")]
+    assert main(["render", str(path), "--index", "4", *arguments]) == 0
+    assert main(["render", str(path), "--index", "5", *arguments]) == 2
+
+
+def test_render_refuses_other_sources(whole: Path, tmp_path: Path, capsys) -> None:
+    Image.fromarray(photo_pixels(120, 90, seed=5)).save(tmp_path / "one.png")
+    arguments = ["--index", "4", "--targetpath", str(tmp_path / "again"), "--imgpath"]
+    assert main(["render", str(whole / "dataset.json"), *arguments, str(tmp_path)]) == 2
+    assert "SHA-256" in capsys.readouterr().err
+    assert not (tmp_path / "again").exists()
+
+
+def test_render_refuses_to_mix_its_files_with_a_dataset(whole: Path, capsys) -> None:
+    before = sorted(whole.rglob("*"))
+    arguments = ["--index", "4", "--targetpath", str(whole)]
+    assert main(["render", str(whole / "dataset.json"), *arguments]) == 2
+    assert "holds a dataset" in capsys.readouterr().err
+    assert sorted(whole.rglob("*")) == before
+
+
+@pytest.mark.parametrize("dashes", [True, False], ids=["dashes", "underscores"])
+def test_render_warns_of_other_versions_once(
+    dashes: bool, whole: Path, tmp_path: Path, capsys
+) -> None:
+    path = tmp_path / "dataset.json"
+    path.write_text((whole / "dataset.json").read_text().replace('"numpy": "', '"numpy": "0.'))
+    flag = "--max-pixels" if dashes else "--max_pixels"
+    arguments = ["--index", "4", "--targetpath", str(tmp_path / "again"), flag, "100000"]
+    assert main(["render", str(path), *arguments]) == 0
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "numpy: 0." in error
+    assert len(rendered(tmp_path / "again")) == 1
+
+
+def test_help_of_every_command_is_instant() -> None:
+    for command in ("verify", "params", "render", "inspect"):
+        done = program(command, "--help", env={"PYTHONPROFILEIMPORTTIME": "1", "PATH": "/bin"})
+        assert done.returncode == 0
+        assert "usage: single-image-gen" in done.stdout
+        modules = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+        assert "single_image_gen.cli.main" in modules
+        assert not {"torch", "cv2", "joblib"} & modules

@@ -1,0 +1,361 @@
+"""A run makes exactly the images that were asked for, each where it belongs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import generate, images_below, photo_pixels, tree_hash
+from PIL import Image
+
+from single_image_gen import PAPER, SCRIPT
+from single_image_gen.dataset.sample import encode_jpeg
+from single_image_gen.draw.params import draw_params
+from single_image_gen.engines import load_engine
+from single_image_gen.errors import Notice
+from single_image_gen.photo.source import load_source
+from single_image_gen.workers.shard import Shard
+
+TINY = replace(SCRIPT, img_size=8)
+SLOW = os.environ.get("SINGLE_IMAGE_GEN_SLOW") == "1"
+
+
+@pytest.fixture(scope="session")
+def small_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 1,000 pictures of 40 x 30 pixels, no two of them equal."""
+    folder = tmp_path_factory.mktemp("sources")
+    pixels = photo_pixels(240, 200)
+    for k in range(1000):
+        left, top = k % 40 * 5, k // 40 * 6
+        part = pixels[top : top + 30, left : left + 40]
+        Image.fromarray(part).save(folder / f"n{k:04d}.png", compress_level=1)
+    return folder
+
+
+def indices(target: Path) -> Counter[int]:
+    return Counter(int(path.stem.removeprefix("patch_")) for path in images_below(target))
+
+
+# --- how many
+
+
+@pytest.mark.parametrize(
+    ("num_imgs", "batch_size", "threads", "backend"),
+    [
+        (1, None, 1, "loky"),
+        (1, 1, 3, "threading"),
+        (7, 3, 1, "loky"),
+        (97, 10, 3, "threading"),
+        (100, 100, 4, "threading"),
+        (101, 100, 2, "threading"),
+        (257, 64, 5, "threading"),
+        (50, 1000, 2, "threading"),
+        (203, None, 3, "threading"),
+    ],
+)
+def test_exactly_the_images_that_were_asked_for(
+    num_imgs: int,
+    batch_size: int | None,
+    threads: int,
+    backend: str,
+    photo: Path,
+    tmp_path: Path,
+) -> None:
+    summary = generate(
+        photo,
+        tmp_path,
+        recipe=TINY,
+        num_imgs=num_imgs,
+        batch_size=batch_size,
+        threads=threads,
+        backend=backend,
+    )
+    assert indices(tmp_path) == Counter(range(num_imgs))
+    assert (summary.made, summary.missing) == (num_imgs, 0)
+    assert summary.bytes == sum(path.stat().st_size for path in images_below(tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore:.*not every source is used")
+@pytest.mark.parametrize("num_imgs", [1, 4, 10, 13, 101])
+def test_ten_sources_whatever_the_number_of_images(
+    num_imgs: int, small_sources: Path, tmp_path: Path
+) -> None:
+    paths = sorted(small_sources.iterdir())[:10]
+    generate(paths, tmp_path, recipe=TINY, num_imgs=num_imgs, batch_size=7, threads=1)
+    assert indices(tmp_path) == Counter(range(num_imgs))
+    for path in images_below(tmp_path):  # index i comes from source i mod N
+        assert path.parent.name == f"n{int(path.stem.removeprefix('patch_')) % 10:04d}"
+    counts = Counter(path.parent.name for path in images_below(tmp_path))
+    assert len(counts) == min(num_imgs, 10)
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_a_thousand_sources_make_a_thousand_classes(small_sources: Path, tmp_path: Path) -> None:
+    generate(small_sources, tmp_path, recipe=TINY, num_imgs=2003, threads=2, backend="threading")
+    classes = sorted(path.name for path in (tmp_path / "train").iterdir())
+    assert classes == [f"n{k:04d}" for k in range(1000)]
+    assert indices(tmp_path) == Counter(range(2003))
+    assert len({path.read_bytes() for path in images_below(tmp_path)}) > 1900
+    listed = json.loads((tmp_path / "dataset.json").read_text())["sources"]
+    assert [source["class_name"] for source in listed] == classes
+
+
+def test_fewer_images_than_sources(small_sources: Path, tmp_path: Path) -> None:
+    with pytest.warns(Notice, match=r"1,000 sources, but 3 images: not every source is used"):
+        generate(small_sources, tmp_path, recipe=TINY, num_imgs=3, threads=1)
+    names = [str(path.relative_to(tmp_path / "train")) for path in images_below(tmp_path)]
+    assert names == [f"n{k:04d}/patch_{k:07d}.jpg" for k in range(3)]
+
+
+# --- which
+
+
+@pytest.mark.parametrize("recipe", [SCRIPT, PAPER], ids=["script", "paper"])
+def test_a_file_is_the_jpeg_of_its_index(recipe: object, tmp_path: Path) -> None:
+    for k in range(2):
+        Image.fromarray(photo_pixels(90, 70 + k, seed=k)).save(tmp_path / f"{k}.png")
+    paths = [tmp_path / "0.png", tmp_path / "1.png"]
+    recipe = replace(recipe, img_size=32)
+    target = tmp_path / "out"
+    summary = generate(
+        paths, target, recipe=recipe, num_imgs=20, seed=77, quality=60, batch_size=6, threads=1
+    )
+    render = load_engine(summary.spec.engine)
+    sources = [load_source(str(path)) for path in paths]
+    for index in range(20):
+        source = sources[index % 2]
+        params = draw_params(recipe, source.size, 77, index)
+        expected = encode_jpeg(render(source, params, recipe), 60)
+        assert (target / f"train/{index % 2}/patch_{index:07d}.jpg").read_bytes() == expected
+
+
+def test_two_sources_of_one_name_are_two_classes(tmp_path: Path) -> None:
+    for k, name in enumerate(("a/dog.png", "b/dog.png", "b/Dog.bmp")):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(photo_pixels(60, 60, seed=k)).save(path)
+    paths = [tmp_path / "a", tmp_path / "b" / "dog.png", tmp_path / "b" / "Dog.bmp"]
+    generate(paths, tmp_path / "out", recipe=TINY, num_imgs=9, threads=1)
+    counts = Counter(path.parent.name for path in images_below(tmp_path / "out"))
+    assert counts == {"dog": 3, "dog_2": 3, "Dog_3": 3}
+
+
+def test_seeds_make_different_images(photo: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        generate(photo, tmp_path / str(seed), recipe=TINY, num_imgs=20, seed=seed, threads=1)
+    first, second = ({path.read_bytes() for path in images_below(tmp_path / name)} for name in "01")
+    assert len(first) == len(second) == 20
+    assert not first & second
+
+
+# --- what it looks like on disk
+
+
+@pytest.fixture(scope="module")
+def usual(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the README's command makes: 200 images of 256 x 256 by two worker processes."""
+    target = tmp_path_factory.mktemp("usual") / "out" / "demo"
+    generate(photo, target, num_imgs=200, threads=2)
+    return target
+
+
+def test_two_worker_processes_make_every_image(usual: Path, photo: Path, tmp_path: Path) -> None:
+    assert indices(usual) == Counter(range(200))
+    generate(photo, tmp_path, num_imgs=200, threads=1)
+    assert tree_hash(tmp_path) == tree_hash(usual)
+
+
+def test_images_are_rgb_of_256_by_256(usual: Path) -> None:
+    for path in images_below(usual):
+        with Image.open(path) as image:
+            image.load()
+            assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (256, 256))
+
+
+@pytest.mark.parametrize("folder", ["train", "."])
+def test_image_folder_loads_it(usual: Path, folder: str) -> None:
+    from torchvision.datasets import ImageFolder
+
+    dataset = ImageFolder(str(usual / folder))
+    assert len(dataset) == 200
+    assert dataset.classes == (["photo"] if folder == "train" else ["train"])
+    image, label = dataset[3]
+    assert (image.size, label) == ((256, 256), 0)
+
+
+def test_a_finished_target_holds_what_the_design_says(usual: Path) -> None:
+    assert sorted(path.name for path in usual.iterdir()) == [
+        "batches.jsonl",
+        "dataset.json",
+        "preview.png",
+        "train",
+    ]
+    assert [path.name for path in (usual / "train").iterdir()] == ["photo"]
+    lines = [json.loads(line) for line in (usual / "batches.jsonl").read_text().splitlines()]
+    assert sum(line["count"] for line in lines) == 200
+    assert [line["first"] for line in lines] == [0, *(line["stop"] for line in lines[:-1])]
+
+
+def test_the_preview_shows_the_first_64_images(usual: Path) -> None:
+    with Image.open(usual / "preview.png") as image:
+        sheet = np.array(image).astype(int)
+    assert sheet.shape == (8 * 132 + 4, 8 * 132 + 4, 3)
+    for k in (0, 1, 8, 63):
+        top, left = 4 + k // 8 * 132, 4 + k % 8 * 132
+        tile = sheet[top : top + 128, left : left + 128]
+        with Image.open(usual / f"train/photo/patch_{k:07d}.jpg") as image:
+            reduced = np.array(image.resize((128, 128), Image.Resampling.LANCZOS))
+            assert np.abs(tile - reduced).mean() < 4  # but for JPEG
+
+
+def test_the_preview_of_few_images_shows_those(photo: Path, tmp_path: Path) -> None:
+    generate(photo, tmp_path, recipe=TINY, num_imgs=3, threads=1)
+    with Image.open(io.BytesIO((tmp_path / "preview.png").read_bytes())) as image:
+        assert image.size == (3 * 68 + 4, 68 + 4)
+
+
+def test_dataset_json_says_what_this_is(usual: Path, photo: Path) -> None:
+    value = json.loads((usual / "dataset.json").read_text())
+    assert value["tool"] == "single-image-gen"
+    assert value["recipe"] == SCRIPT.as_json()
+    assert (value["seed"], value["num_imgs"], value["quality"]) == (0, 200, 75)
+    (source,) = value["sources"]
+    assert (source["class_name"], source["width"], source["height"]) == ("photo", 640, 480)
+    assert source["path"] == str(photo)
+    assert {"single-image-gen", "torch", "numpy", "pillow", "opencv"} <= value["versions"].keys()
+
+
+def test_the_target_may_be_relative_and_deep(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    summary = generate(photo, "a/b/../c/", recipe=TINY, num_imgs=2, threads=1)
+    assert len(images_below(tmp_path / "a" / "c")) == 2  # the name is used as given
+    assert Path(summary.targetpath).samefile(tmp_path / "a" / "c")
+
+
+# --- sharing the work
+
+
+def test_shards_together_make_the_whole(photo: Path, tmp_path: Path) -> None:
+    options = {"recipe": TINY, "num_imgs": 103, "batch_size": 10, "threads": 1}
+    made = [
+        generate(photo, tmp_path / "a", **options, shard=Shard(k, 3, "test")) for k in (2, 0, 1)
+    ]
+    assert [summary.made for summary in made] == [30, 40, 33]
+    assert [summary.missing for summary in made] == [73, 33, 0]
+    generate(photo, tmp_path / "b", **options)
+    assert tree_hash(tmp_path / "a") == tree_hash(tmp_path / "b")
+
+
+def test_a_rerun_makes_nothing(photo: Path, tmp_path: Path) -> None:
+    options = {"recipe": TINY, "num_imgs": 50, "threads": 1}
+    generate(photo, tmp_path, **options)
+    before = {path: path.stat().st_mtime_ns for path in images_below(tmp_path)}
+    assert generate(photo, tmp_path, **options).made == 0
+    assert {path: path.stat().st_mtime_ns for path in images_below(tmp_path)} == before
+
+
+def test_a_folder_dataset_grows(photo: Path, tmp_path: Path) -> None:
+    options = {"recipe": TINY, "threads": 1, "batch_size": 8}
+    generate(photo, tmp_path / "a", num_imgs=21, **options)
+    assert generate(photo, tmp_path / "a", num_imgs=60, **options).missing == 0
+    generate(photo, tmp_path / "b", num_imgs=60, **options)
+    assert tree_hash(tmp_path / "a") == tree_hash(tmp_path / "b")
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_no_workers_are_refused(threads: int, photo: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="threads must be"):
+        generate(photo, tmp_path / "out", threads=threads)
+    assert not (tmp_path / "out").exists()
+
+
+# --- memory
+
+
+def children(pid: int) -> list[int]:
+    """The process's children and theirs, as Linux lists them."""
+    try:
+        lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:  # it has ended
+        return []
+    own = [int(child) for text in lists for child in text.split()]
+    return own + [deeper for child in own for deeper in children(child)]
+
+
+def proportional_bytes(pid: int) -> int:
+    """The process's memory, pages that n processes share counted as an n-th."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    match = re.search(r"^Pss: +(\d+) kB", text, re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0
+
+
+class PeakOfWorkers:
+    """The largest proportional set size of all of this process's children together, in bytes."""
+
+    def __enter__(self) -> PeakOfWorkers:
+        self.peak, self._stop = 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.1):
+            self.peak = max(self.peak, sum(map(proportional_bytes, children(os.getpid()))))
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def test_workers_may_hold_large_sources() -> None:
+    # loky ends workers that grow by 300 MB, and a large source is no leak
+    code = (
+        "import os; from joblib.externals.loky import process_executor as loky; "
+        "from single_image_gen.workers.backends import prepare_worker; "
+        "assert loky._MAX_MEMORY_LEAK_SIZE < 1e9; prepare_worker(os.getppid()); "
+        "assert loky._MAX_MEMORY_LEAK_SIZE > 1e15"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not SLOW, reason="takes a minute: SINGLE_IMAGE_GEN_SLOW=1 runs it")
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="counts as Linux does")
+def test_memory_does_not_grow_with_workers_times_sources(tmp_path: Path) -> None:
+    from joblib.externals.loky import get_reusable_executor
+
+    rng = np.random.default_rng(0)
+    base = photo_pixels(500, 375)
+    (tmp_path / "sources").mkdir()
+    for k in range(1000):
+        pixels = np.roll(base, rng.integers(0, 375, 2), (0, 1))
+        Image.fromarray(pixels).save(tmp_path / "sources" / f"{k:04d}.jpg")
+    peaks = {}
+    for count in (1, 1000):
+        get_reusable_executor().shutdown(wait=True)  # new workers, with nothing in them yet
+        paths = sorted((tmp_path / "sources").iterdir())[:count]
+        with PeakOfWorkers() as watch:
+            generate(paths, tmp_path / str(count), recipe=TINY, num_imgs=8000, threads=4)
+            time.sleep(0.3)
+        peaks[count] = watch.peak
+    all_sources = 1000 * 500 * 375 * 3
+    # one copy for all of the workers together; four copies would be 2.2 GB
+    print({count: f"{peak / 1e6:.0f} MB" for count, peak in peaks.items()})
+    assert peaks[1] > 0
+    assert peaks[1000] - peaks[1] < 1.5 * all_sources

@@ -1,0 +1,1021 @@
+"""What a target is and what of it is finished: claimed, recorded, resumed, grown, overwritten."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import generate, images_below, photo_pixels, tree_hash
+from PIL import Image
+
+from single_image_gen import SCRIPT
+from single_image_gen.cli.main import main
+from single_image_gen.dataset.spec import DatasetSpec
+from single_image_gen.errors import DatasetMismatch, JournalWarning
+from single_image_gen.photo.source import SourceInfo
+from single_image_gen.target.files import Target
+from single_image_gen.target.journal import Journal, marker_lines
+from single_image_gen.target.metadata import Dataset, current_versions, read_dataset
+from single_image_gen.target.overwrite import remove_dataset
+from single_image_gen.target.writers import Marker
+
+COUNT = 50
+SMALL = replace(SCRIPT, img_size=16)
+WORK = ".single-image-gen"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("source") / "photo.png"
+    Image.fromarray(photo_pixels(96, 80)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished folder dataset; not to be changed."""
+    target = tmp_path_factory.mktemp("finished") / "out"
+    assert run(source, target) == 0
+    return target
+
+
+@pytest.fixture
+def target(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(finished, tmp_path / "out", symlinks=True))
+
+
+def run(source: Path | None, target: Path, *flags: object) -> int:
+    """The program, in this process."""
+    arguments = ["--targetpath", target, "--num_imgs", COUNT, "--img_size", 16, "--threads", 1]
+    arguments += [] if source is None else ["--imgpath", source]
+    return main([str(value) for value in (*arguments, *flags)])
+
+
+def make(source: Path, target: Path, **options: Any) -> Any:
+    defaults = {"recipe": SMALL, "num_imgs": COUNT, "threads": 1}
+    return generate(source, target, **{**defaults, **options})
+
+
+def part(source: Path, target: Path, number: int = 0, count: int = 2, **options: Any) -> None:
+    """Every `count`-th batch of the dataset."""
+    from single_image_gen.workers.shard import Shard
+
+    make(source, target, shard=Shard(number, count, "of a test"), batch_size=10, **options)
+
+
+def snapshot(target: Path) -> dict[str, tuple[Any, ...]]:
+    """All that lies in a folder, with its times."""
+    found = {}
+    for path in sorted(target.rglob("*")):
+        status = path.lstat()
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        name = str(path.relative_to(target))
+        found[name] = (status.st_mode, status.st_ino, status.st_mtime_ns, content)
+    return found
+
+
+def lines_of(target: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (target / "batches.jsonl").read_text().splitlines()]
+
+
+def spec_of(target: Path) -> DatasetSpec:
+    return read_dataset(str(target / "dataset.json")).spec
+
+
+# What is on disk
+
+
+def test_dataset_json_says_all_that_decides_the_bytes(finished: Path, source: Path) -> None:
+    about = json.loads((finished / "dataset.json").read_text())
+    assert about["tool"] == "single-image-gen"
+    assert about["recipe"] == SMALL.as_json()
+    assert (about["seed"], about["num_imgs"], about["quality"]) == (0, COUNT, 75)
+    assert about["format"] == "folder"
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert about["sources"] == [
+        {
+            "class_name": "photo",
+            "path": str(source),
+            "width": 96,
+            "height": 80,
+            "sha256": digest,
+        }
+    ]
+    assert about["versions"] == current_versions(about["engine"])
+    assert about["command"][0] == "single-image-gen"
+    assert "--imgpath" in about["command"]
+
+
+def test_a_finished_target_is_clean(finished: Path) -> None:
+    assert sorted(path.name for path in finished.iterdir()) == [
+        "batches.jsonl",
+        "dataset.json",
+        "preview.png",
+        "train",
+    ]
+
+
+def test_the_journal_records_every_batch(finished: Path) -> None:
+    lines = lines_of(finished)
+    assert [line["first"] for line in lines] == [0, *(line["stop"] for line in lines[:-1])]
+    assert sum(line["count"] for line in lines) == lines[-1]["stop"] == COUNT
+    for line in lines:
+        files = [
+            (finished / f"train/photo/patch_{index:07d}.jpg").read_bytes()
+            for index in range(line["first"], line["stop"])
+        ]
+        assert line["bytes"] == sum(map(len, files))
+        assert line["digest"] == hashlib.sha256(b"".join(files)).hexdigest()
+
+
+def test_a_part_has_markers_and_nothing_but_images_below_train(
+    source: Path, tmp_path: Path
+) -> None:
+    part(source, tmp_path)
+    assert sorted(path.name for path in (tmp_path / WORK / "markers").iterdir()) == [
+        "0-10.json",
+        "20-30.json",
+        "40-50.json",
+    ]
+    assert not (tmp_path / "batches.jsonl").exists()
+    assert {path.suffix for path in (tmp_path / "train").rglob("*")} == {"", ".jpg"}
+    assert not list((tmp_path / WORK).rglob("staging/*"))
+
+
+# The same again
+
+
+def test_rerunning_a_finished_dataset_changes_nothing(
+    target: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = snapshot(target)
+    assert run(source, target) == 0
+    assert snapshot(target) == before
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_resume_trusts_markers_and_looks_at_no_image(target: Path, source: Path) -> None:
+    shutil.rmtree(target / "train")
+    assert make(source, target).made == 0
+    assert not (target / "train").exists()
+
+
+def test_resume_does_what_is_missing_and_no_more(source: Path, tmp_path: Path) -> None:
+    part(source, tmp_path, 0)
+    before = snapshot(tmp_path / "train")
+    assert make(source, tmp_path, batch_size=10).made == 20
+    after = snapshot(tmp_path / "train")
+    assert {name for name in before if after[name] != before[name]} <= {"photo"}
+    assert len(images_below(tmp_path)) == COUNT
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 16, 1000])
+def test_resume_with_another_batch_size(
+    finished: Path, source: Path, tmp_path: Path, batch_size: int
+) -> None:
+    part(source, tmp_path, 1)
+    summary = make(source, tmp_path, batch_size=batch_size)
+    assert summary.made == 30  # what is not done, and nothing twice
+    assert tree_hash(tmp_path) == tree_hash(finished)
+    lines = lines_of(tmp_path)
+    assert sum(line["count"] for line in lines) == COUNT
+    assert summary.stored == sum(path.stat().st_size for path in images_below(tmp_path))
+
+
+def test_a_lost_preview_is_made_again(target: Path, source: Path, finished: Path) -> None:
+    (target / "preview.png").unlink()
+    assert make(source, target).made == 0
+    assert (target / "preview.png").read_bytes() == (finished / "preview.png").read_bytes()
+    assert not (target / WORK).exists()
+
+
+def test_a_fold_that_was_stopped_is_finished(target: Path, source: Path) -> None:
+    with Target(str(target)) as handle:
+        markers = list(Journal(handle).markers(spec_of(target)))
+        for marker in markers[1:]:
+            Journal(handle).record(marker)
+    (target / WORK / "staging/elsewhere-123-0123abcd").mkdir(parents=True)
+    (target / WORK / "staging/elsewhere-123-0123abcd/89abcdef").write_text("half")
+    before = (target / "batches.jsonl").stat()
+    assert make(source, target).made == 0
+    assert not (target / WORK).exists()
+    assert (target / "batches.jsonl").stat() == before
+
+
+# Another dataset
+
+
+def other_photo(tmp_path: Path, width: int = 96) -> Path:
+    (tmp_path / "other").mkdir()
+    path = tmp_path / "other" / "photo.png"
+    Image.fromarray(photo_pixels(width, 80, seed=9)).save(path)
+    return path
+
+
+DIFFERENT = {
+    "seed": (["--seed", 7], ["seed: 0 there, 7 asked for"]),
+    "size": (["--img_size", 17], ["img_size: 16 there, 17 asked for"]),
+    "deg": (["--deg", 12.5], ["deg: 30.0 there, 12.5 asked for"]),
+    "several": (
+        ["--seed", 2, "--jitter", 0, "--quality", 90],
+        ["seed: 0 there, 2 asked for", "jitter: 0.5 there, 0.0", "quality: 75 there, 90 asked"],
+    ),
+    "recipe": (["--recipe", "paper"], ["recipe: script there, paper asked for", "hflip: False"]),
+    "format": (["--format", "webdataset"], ["format: folder there, webdataset asked for"]),
+    "fewer": (["--num_imgs", 49], ["num_imgs: 50 there, 49 asked for"]),
+    "sources": (["--include_sources"], ["include_sources: False there, True asked for"]),
+    "engine": (["--engine", "torchvision"], ["engine: opencv there, torchvision asked for"]),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_another_dataset_is_refused(
+    target: Path, source: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags, reasons = DIFFERENT[name]
+    before = snapshot(target)
+    assert run(source, target, *flags) == 2
+    assert snapshot(target) == before
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for reason in (*reasons, str(target), "--overwrite"):
+        assert reason in error
+
+
+def test_other_sources_are_refused(
+    target: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = snapshot(target)
+    assert run(other_photo(tmp_path), target) == 2
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert f"content of source 0 (SHA-256): {digest} there" in capsys.readouterr().err
+    renamed = shutil.copy(source, tmp_path / "renamed.png")
+    assert run(renamed, target) == 2
+    assert "name of source 0: photo there, renamed asked for" in capsys.readouterr().err
+    assert run(source, target, "--imgpath", source, renamed) == 2
+    assert "number of sources: 1 there, 2 asked for" in capsys.readouterr().err
+    assert snapshot(target) == before
+
+
+def test_a_moved_source_is_the_same_source(target: Path, source: Path, tmp_path: Path) -> None:
+    before = snapshot(target)
+    moved = tmp_path / "moved" / "photo.png"
+    moved.parent.mkdir()
+    shutil.copy(source, moved)
+    assert run(moved, target) == 0
+    assert snapshot(target) == before
+
+
+def test_tars_keep_their_size_and_number(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tars = ("--format", "webdataset")
+    assert run(source, tmp_path, *tars, "--batch_size", 20) == 0
+    before = snapshot(tmp_path)
+    assert run(source, tmp_path, *tars) == 0  # keeps the 20 that is there
+    assert run(source, tmp_path, *tars, "--batch_size", 30) == 2
+    assert "batch_size: 20 there, 30 asked for" in capsys.readouterr().err
+    assert run(source, tmp_path, *tars, "--num_imgs", 60) == 2
+    assert "num_imgs: 50 there, 60 asked for" in capsys.readouterr().err
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["train", "batches.jsonl", "train-000003.tar", "_info.json"])
+def test_files_of_unknown_origin_are_refused(
+    source: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).mkdir()
+    before = snapshot(tmp_path)
+    assert run(source, tmp_path) == 2
+    assert f"holds {name} but no dataset.json" in capsys.readouterr().err
+    assert snapshot(tmp_path) == before
+
+
+def test_markers_of_unknown_origin_are_refused(source: Path, tmp_path: Path) -> None:
+    part(source, tmp_path)
+    (tmp_path / "dataset.json").unlink()
+    shutil.rmtree(tmp_path / "train")
+    (tmp_path / "preview.png").unlink()
+    assert run(source, tmp_path) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"tool": "other"}', '{"tool": "single-image-gen"}', "[" * 100_000],
+    ids=["empty", "cut", "list", "foreign", "bare", "deep"],
+)
+@pytest.mark.parametrize("flag", [[], ["--overwrite"]], ids=["plain", "overwrite"])
+def test_a_damaged_dataset_json_is_refused(
+    target: Path, source: Path, content: str, flag: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (target / "dataset.json").write_text(content)
+    before = snapshot(target)
+    assert run(source, target, *flag) == 2
+    assert "dataset.json is damaged" in capsys.readouterr().err
+    assert snapshot(target) == before
+
+
+# Growth
+
+
+def test_growth_keeps_what_is_there(finished: Path, source: Path, tmp_path: Path) -> None:
+    for count in (7, 30, 31, COUNT):
+        before = snapshot(tmp_path / "train/photo") if count > 7 else {}
+        summary = make(source, tmp_path, num_imgs=count)
+        after = snapshot(tmp_path / "train/photo")
+        assert len(after) == count
+        assert summary.made == count - len(before)
+        assert before.items() <= after.items()
+        assert json.loads((tmp_path / "dataset.json").read_text())["num_imgs"] == count
+        assert sum(line["count"] for line in lines_of(tmp_path)) == count
+        assert not (tmp_path / WORK).exists()
+    assert tree_hash(tmp_path) == tree_hash(finished)
+
+
+def test_growth_of_a_part(finished: Path, source: Path, tmp_path: Path) -> None:
+    part(source, tmp_path, 1, num_imgs=25)
+    make(source, tmp_path)
+    assert tree_hash(tmp_path) == tree_hash(finished)
+
+
+def test_of_two_growths_at_once_the_larger_wins(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(source, tmp_path, num_imgs=10)
+    record = Journal.record
+    smaller = json.loads((tmp_path / "dataset.json").read_text())
+
+    def overtaken(self: Journal, marker: Marker) -> None:
+        record(self, marker)
+        smaller["num_imgs"] = 20  # what another run read before this one grew it, and now writes
+        (tmp_path / "dataset.json").write_text(json.dumps(smaller))
+
+    monkeypatch.setattr(Journal, "record", overtaken)
+    assert make(source, tmp_path, num_imgs=40).missing == 0
+    assert json.loads((tmp_path / "dataset.json").read_text())["num_imgs"] == 40
+    assert sum(line["count"] for line in lines_of(tmp_path)) == 40
+    assert not (tmp_path / WORK).exists()
+
+
+def test_a_fold_keeps_the_markers_of_a_growth_at_the_same_time(
+    source: Path, tmp_path: Path
+) -> None:
+    make(source, tmp_path, num_imgs=20)
+    with Target(str(tmp_path)) as handle:
+        journal = Journal(handle)
+        spec = spec_of(tmp_path)
+        journal.record(Marker(20, 30, 10, 1, spec.digest, "0" * 64, "0" * 80))
+        assert journal.fold() is not None
+        assert journal.done(spec).covers(0, 30)
+
+
+# From an earlier dataset
+
+
+def test_from_makes_the_same_bytes_again(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--seed", 11, "--deg", 3, "--quality", 60, "--recipe", "paper", "--img_size", 20)
+    assert run(source, tmp_path / "a", *flags) == 0
+    earlier = tmp_path / "a" / "dataset.json"
+    again = ["--from", earlier, "--targetpath", tmp_path / "b", "--threads", 1]
+    assert main([str(value) for value in again]) == 0
+    assert tree_hash(tmp_path / "a") == tree_hash(tmp_path / "b")
+    a, b = (json.loads((tmp_path / name / "dataset.json").read_text()) for name in "ab")
+    a.pop("command"), b.pop("command")
+    assert a == b
+
+
+def test_from_refuses_a_changed_source(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copy(source, tmp_path / "photo.png"))
+    assert run(copy, tmp_path / "a") == 0
+    Image.fromarray(photo_pixels(96, 80, seed=4)).save(copy)
+    again = ["--from", tmp_path / "a" / "dataset.json", "--targetpath", tmp_path / "b"]
+    assert main([str(value) for value in again]) == 2
+    assert "the file has changed" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+# Versions
+
+
+@pytest.fixture
+def other_versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    import single_image_gen.make.generate as run_module
+    import single_image_gen.target.journal as journal
+
+    versions = {**current_versions("opencv"), "numpy": "0.1", "codec": "9"}
+    for module in (journal, run_module):
+        monkeypatch.setattr(module, "current_versions", lambda _: versions)
+    return versions
+
+
+def test_other_versions_are_refused(
+    source: Path,
+    tmp_path: Path,
+    other_versions: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    part(source, tmp_path)
+    monkeypatch.undo()
+    before = snapshot(tmp_path)
+    assert run(source, tmp_path) == 2
+    assert snapshot(tmp_path) == before
+    error = capsys.readouterr().err
+    assert f"numpy: 0.1 there, {current_versions('opencv')['numpy']} here" in error
+    assert "codec: 9 there, none here" in error
+    assert "--accept_versions" in error
+
+
+def test_accepted_versions_are_recorded_once(
+    source: Path, tmp_path: Path, other_versions: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part(source, tmp_path)
+    monkeypatch.undo()
+    ours = current_versions("opencv")
+    for _ in range(2):
+        assert run(source, tmp_path, "--accept_versions") == 0
+        about = json.loads((tmp_path / "dataset.json").read_text())
+        assert about["versions"] == other_versions
+        assert about["accepted_versions"] == [ours]
+    assert run(source, tmp_path) == 0  # what was accepted once is no news
+    about["accepted_versions"] = "junk"
+    (tmp_path / "dataset.json").write_text(json.dumps(about))
+    assert run(source, tmp_path) == 2
+
+
+# Overwriting
+
+
+def test_overwrite_removes_only_what_the_program_wrote(source: Path, tmp_path: Path) -> None:
+    part(source, tmp_path, num_imgs=60)
+    foreign = [
+        "notes.txt",
+        "train/notes.txt",
+        "train/photo/notes.txt",
+        "train/photo/patch_0000060.jpg",  # beyond the dataset
+        "train/photo/patch_00000001.jpg",  # no name of ours
+        "train/photo/patch_0000001.jpeg",
+        "train/other/patch_0000001.jpg",
+        "train-000000.tar",
+        f"{WORK}/notes.txt",
+        f"{WORK}/markers/notes.json",
+        f"{WORK}/staging/notes.txt",
+        f"{WORK}/staging/here-12-0123abcd/notes.txt",
+        "elsewhere/dataset.json",
+    ]
+    for name in foreign:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    (tmp_path / f"{WORK}/staging/here-12-0123abcd/0123abcd").write_text("half a file")
+    assert run(source, tmp_path, "--overwrite", "--seed", 3) == 0
+    for name in foreign:
+        assert (tmp_path / name).read_text() == "mine"
+    assert len(images_below(tmp_path)) == COUNT + 3
+    left = {str(p.relative_to(tmp_path)) for p in (tmp_path / WORK).rglob("*") if p.is_file()}
+    assert left == {name for name in foreign if name.startswith(WORK)}
+    assert json.loads((tmp_path / "dataset.json").read_text())["seed"] == 3
+
+
+def test_overwrite_by_the_other_format(source: Path, target: Path) -> None:
+    assert run(source, target, "--overwrite", "--format", "webdataset") == 0
+    assert sorted(path.name for path in target.iterdir()) == [
+        "_info.json",
+        "batches.jsonl",
+        "dataset.json",
+        "preview.png",
+        "train-000000.tar",
+    ]
+    assert run(source, target, "--overwrite") == 0
+    assert not list(target.glob("*.tar"))
+    assert not (target / "_info.json").exists()
+
+
+def test_overwrite_makes_the_same_bytes(target: Path, source: Path, finished: Path) -> None:
+    path = images_below(target)[0]
+    path.write_bytes(b"damaged")
+    assert run(source, target, "--overwrite") == 0
+    assert tree_hash(target) == tree_hash(finished)
+
+
+def test_overwrite_of_nothing(source: Path, tmp_path: Path, finished: Path) -> None:
+    assert run(source, tmp_path / "out", "--overwrite") == 0
+    assert tree_hash(tmp_path / "out") == tree_hash(finished)
+
+
+def test_overwrite_follows_no_link(source: Path, target: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(target / "train/photo", elsewhere)
+    (target / "train/photo").symlink_to(elsewhere)
+    before = snapshot(target)
+    assert run(source, target, "--overwrite") == 2
+    assert snapshot(target) == before
+    assert len(list(elsewhere.iterdir())) == COUNT
+
+
+def test_an_unusable_request_overwrites_nothing(source: Path, target: Path) -> None:
+    before = snapshot(target)
+    assert run(source, target, "--overwrite", "--deg", 400) == 2
+    assert run(source.parent / "gone.png", target, "--overwrite") == 2
+    assert run(source, target, "--overwrite", "--num_imgs", 0) == 2
+    assert snapshot(target) == before
+
+
+# Which dataset the records are of
+
+
+def test_every_record_says_what_its_images_were_made_by(
+    finished: Path, source: Path, tmp_path: Path
+) -> None:
+    assert {line["spec"] for line in lines_of(finished)} == {spec_of(finished).digest}
+    part(source, tmp_path, format="webdataset")
+    markers = [json.loads(path.read_text()) for path in (tmp_path / WORK).glob("markers/*")]
+    assert [marker["spec"] for marker in markers] == [spec_of(tmp_path).digest] * 3
+
+
+INFO = SourceInfo("photo", "/a/photo.png", 96, 80, "0" * 64)
+OTHER_RECIPES = {
+    "recipe": "paper",
+    "img_size": 17,
+    "deg": 1,
+    "shear": 1,
+    "cropfirst": False,
+    "initcrop": 0.25,
+    "scale": (2, 1),
+    "ratio": (1, 1),
+    "hflip": True,
+    "vflip": True,
+    "jitter": 1,
+    "brightness": 0,
+    "contrast": 0,
+    "saturation": 0,
+    "hue": 0,
+    "randinterp": True,
+    "include_sources": True,
+}
+OTHER_SPECS: dict[str, dict[str, Any]] = {
+    **{name: {"recipe": replace(SMALL, **{name: v})} for name, v in OTHER_RECIPES.items()},
+    "seed": {"seed": 1},
+    "quality": {"quality": 74},
+    "engine": {"engine": "torchvision"},
+    "format": {"format": "webdataset"},
+    "content": {"sources": (replace(INFO, sha256="1" * 64),)},
+    "class": {"sources": (replace(INFO, class_name="other"),)},
+    "width": {"sources": (replace(INFO, width=97),)},
+    "height": {"sources": (replace(INFO, height=81),)},
+    "sources": {"sources": (INFO, replace(INFO, class_name="other"))},
+}
+
+
+def test_the_digest_of_a_spec_is_the_same_everywhere() -> None:
+    assert DatasetSpec((INFO,), SMALL).digest == "dca614b2bae25983"
+
+
+@pytest.mark.parametrize("name", OTHER_SPECS)
+def test_whatever_decides_bytes_changes_the_digest(name: str) -> None:
+    assert {field.name for field in fields(SMALL)} <= OTHER_SPECS.keys()
+    spec = DatasetSpec((INFO,), SMALL)
+    other = replace(spec, **OTHER_SPECS[name])
+    assert other.digest != spec.digest
+    assert list(spec.differences(other))
+
+
+def test_what_decides_no_bytes_is_not_in_the_digest() -> None:
+    spec = DatasetSpec((INFO,), replace(SMALL, hue=0.0))
+    same = [
+        replace(spec, num_imgs=7, batch_size=7),
+        replace(spec, sources=(replace(INFO, path="/b/other.png"),)),
+        replace(spec, recipe=replace(spec.recipe, hue=-0.0)),
+        DatasetSpec.from_json(json.loads(json.dumps(spec.as_json()))),
+    ]
+    assert {other.digest for other in same} == {spec.digest}
+
+
+def test_the_size_of_tars_is_in_the_digest_and_their_number_is_not() -> None:
+    spec = DatasetSpec((INFO,), SMALL, format="webdataset", batch_size=100)
+    assert replace(spec, batch_size=101).digest != spec.digest
+    assert replace(spec, num_imgs=500).digest == spec.digest
+
+
+def edit_dataset(target: Path, edit: str) -> None:
+    path = target / "dataset.json"
+    value = json.loads(path.read_text())
+    source = value["sources"][0]
+    if edit == "seed":
+        value["seed"] = 7
+    elif edit == "recipe":
+        value["recipe"]["hflip"] = True
+    elif edit == "width":
+        source["width"] += 1
+    elif edit == "class":
+        source["class_name"] = "other"
+    elif edit == "format":
+        value["format"] = "webdataset"
+    path.write_text(json.dumps(value))
+
+
+REQUESTS = {
+    "as_it_was_made": [],
+    "as_it_says_now": ["--seed", 7],
+    "growing": ["--num_imgs", 60],
+    "overwriting": ["--overwrite"],
+    "dry": ["--dry_run"],
+    "dry_overwriting": ["--overwrite", "--dry_run"],
+    "from_itself": ["--from"],
+}
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+@pytest.mark.parametrize("state", ["finished", "begun"])
+def test_a_dataset_json_that_the_records_deny_is_refused(
+    target: Path,
+    source: Path,
+    state: str,
+    request_: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if state == "begun":
+        shutil.rmtree(target)
+        part(source, target)
+    edit_dataset(target, "seed")
+    before = snapshot(target)
+    flags = REQUESTS[request_]
+    flags = [*flags, target / "dataset.json"] if flags == ["--from"] else flags
+    assert run(source, target, *flags) == 2
+    assert snapshot(target) == before
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"{target}/dataset.json is not what the images were made by" in error
+    assert "restore the dataset.json that was, or move the target away" in error
+    if request_ == "as_it_was_made":
+        assert "(seed: 7 there, 0 recorded)" in error
+
+
+def test_nothing_is_removed_by_a_dataset_json_that_the_records_deny(target: Path) -> None:
+    edit_dataset(target, "class")
+    before = snapshot(target)
+    with Target(str(target)) as handle, pytest.raises(DatasetMismatch, match="is not what"):
+        remove_dataset(handle)
+    assert snapshot(target) == before
+
+
+@pytest.mark.parametrize("edit", ["recipe", "width", "class", "format"])
+def test_any_edit_of_what_decides_bytes_is_noticed(
+    target: Path, source: Path, edit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_dataset(target, edit)
+    before = snapshot(target)
+    assert run(source, target) == 2
+    assert "is not what the images were made by" in capsys.readouterr().err
+    assert snapshot(target) == before
+
+
+def test_a_dataset_json_of_another_dataset_is_refused(
+    target: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part(source, tmp_path / "other", seed=3)
+    shutil.copy(tmp_path / "other/dataset.json", target)
+    before = snapshot(target)
+    assert run(source, target, "--seed", 3) == 2
+    digests = [spec_of(tmp_path / "other").digest, lines_of(target)[0]["spec"]]
+    found = "(spec {} there, {} in 4 of 4 records)".format(*digests)
+    assert found in capsys.readouterr().err
+    assert snapshot(target) == before
+
+
+def test_a_line_of_another_dataset_is_done_again(target: Path, source: Path) -> None:
+    whole = lines_of(target)
+    strange = [{**line, "spec": "0" * 16} if k == 1 else line for k, line in enumerate(whole)]
+    (target / "batches.jsonl").write_text("".join(json.dumps(line) + "\n" for line in strange))
+    with pytest.warns(JournalWarning, match="1 line of another dataset; .* done again"):
+        assert make(source, target).made == whole[1]["count"]
+    assert lines_of(target) == whole
+
+
+def test_a_marker_of_another_dataset_is_done_again(
+    finished: Path, source: Path, tmp_path: Path
+) -> None:
+    part(source, tmp_path)
+    path = tmp_path / WORK / "markers/20-30.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "spec": "0" * 16}))
+    with pytest.warns(JournalWarning, match="20-30.json: of another dataset; .* done again"):
+        assert make(source, tmp_path, batch_size=10).made == 30
+    assert tree_hash(tmp_path) == tree_hash(finished)
+    assert not (tmp_path / WORK).exists()
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 1000])
+def test_of_many_records_an_even_sample_tells_what_they_are_of(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each record is of a dataset of its own here, so that it is seen which were read."""
+    markers = [Marker(k, k + 1, 1, 1, f"{k:016x}", "0" * 64, "0" * 8) for k in range(count)]
+    (tmp_path / "batches.jsonl").write_bytes(marker_lines(markers))
+    (tmp_path / WORK / "markers").mkdir(parents=True)
+    for k, marker in enumerate(markers):
+        content = marker_lines([replace(marker, spec=f"{count + k:016x}")])
+        (tmp_path / WORK / f"markers/{k}-{k + 1}.json").write_bytes(content)
+    with Target(str(tmp_path)) as handle:
+        specs = Journal(handle).specs()
+    assert set(specs.values()) <= {1}
+    read = sorted(int(spec, 16) for spec in specs)
+    few = min(count, 64)
+    assert sum(k < count for k in read) == sum(k >= count for k in read) == few
+    for part_ in (read[:few], read[few:]):
+        assert all(b - a <= count // 64 + 2 for a, b in itertools.pairwise(part_))
+
+
+# Damaged records
+
+
+def test_a_damaged_marker_is_done_again(finished: Path, source: Path, tmp_path: Path) -> None:
+    part(source, tmp_path)
+    (tmp_path / WORK / "markers/20-30.json").write_text('{"first": 20')
+    (tmp_path / WORK / "markers/0-10.json").write_bytes(b"")
+    with pytest.warns(JournalWarning, match="its batch is done again"):
+        assert make(source, tmp_path, batch_size=10).made == 40
+    assert tree_hash(tmp_path) == tree_hash(finished)
+    assert not (tmp_path / WORK).exists()
+
+
+def test_a_marker_of_another_batch_is_done_again(
+    finished: Path, source: Path, tmp_path: Path
+) -> None:
+    part(source, tmp_path)
+    markers = tmp_path / WORK / "markers"
+    shutil.copy(markers / "0-10.json", markers / "10-20.json")
+    with pytest.warns(JournalWarning, match="10-20.json: damaged"):
+        make(source, tmp_path, batch_size=10)
+    assert tree_hash(tmp_path) == tree_hash(finished)
+
+
+@pytest.mark.parametrize("junk", ["", "junk", "[1]", '{"first": 0}', "[" * 100_000])
+def test_a_damaged_line_is_done_again(target: Path, source: Path, junk: str) -> None:
+    lines = (target / "batches.jsonl").read_text().splitlines()
+    whole = lines_of(target)
+    (target / "batches.jsonl").write_text("\n".join([lines[0], junk, *lines[2:]]) + "\n")
+    with pytest.warns(JournalWarning, match="1 damaged line;"):
+        assert make(source, target).made == whole[1]["count"]
+    assert lines_of(target) == whole
+
+
+def test_markers_that_are_no_markers_are_let_be(source: Path, tmp_path: Path) -> None:
+    part(source, tmp_path)
+    markers = tmp_path / WORK / "markers"
+    for name in ("30-20.json", "x-10.json", "10-20.json.swp", "10-20"):
+        (markers / name).write_text("foreign")
+    assert make(source, tmp_path, batch_size=10).made == 20
+    assert sorted(path.name for path in markers.iterdir()) == [
+        "10-20",
+        "10-20.json.swp",
+        "30-20.json",
+        "x-10.json",
+    ]
+
+
+# Links in the target
+
+
+@pytest.mark.parametrize("name", ["train", "train/photo", WORK, f"{WORK}/markers"])
+def test_a_planted_link_is_not_followed(
+    source: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part(source, tmp_path / "out")
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(tmp_path / "out" / name, elsewhere)
+    (tmp_path / "out" / name).symlink_to(elsewhere)
+    before = snapshot(elsewhere)
+    assert run(source, tmp_path / "out", "--batch_size", 10) == 2
+    assert snapshot(elsewhere) == before
+    assert str(tmp_path / "out" / name) in capsys.readouterr().err
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced(source: Path, tmp_path: Path) -> None:
+    part(source, tmp_path / "out")
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    for name in ("train/photo/patch_0000015.jpg", "batches.jsonl"):
+        (tmp_path / "out" / name).symlink_to(tmp_path / "nowhere" if "jsonl" in name else victim)
+    (tmp_path / "out" / "batches.jsonl").unlink()
+    make(source, tmp_path / "out", batch_size=10)
+    assert victim.read_text() == "mine"
+    assert (tmp_path / "out/train/photo/patch_0000015.jpg").read_bytes()[:2] == b"\xff\xd8"
+
+
+# Several at once
+
+
+def start(source: Path, target: Path, *flags: object) -> subprocess.Popen[str]:
+    """The program in a process of its own, that is not waited for."""
+    arguments = ["--imgpath", source, "--targetpath", target, "--img_size", 16, "--threads", 1]
+    return subprocess.Popen(
+        [sys.executable, "-m", "single_image_gen", *map(str, (*arguments, *flags))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("layout", "counts"),
+    [("folder", (800, 800)), ("folder", (500, 800)), ("webdataset", (800, 800))],
+    ids=["identical", "growing", "tars"],
+)
+def test_two_runs_at_once_in_one_target(
+    source: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    layout: str,
+    counts: tuple[int, int],
+) -> None:
+    target = tmp_path / "both"
+    more = ("--format", layout, "--batch_size", 25)
+    processes = [start(source, target, "--num_imgs", count, *more) for count in counts]
+    request.addfinalizer(lambda: [process.kill() or process.wait() for process in processes])
+    deadline = time.monotonic() + 120
+    while any(process.poll() is None for process in processes):
+        time.sleep(0.05)
+        assert time.monotonic() < deadline
+        for path in target.glob("train/photo/patch_*"):
+            assert path.read_bytes()[-2:] == b"\xff\xd9"  # whole, at any time
+        for path in target.glob("*.tar"):
+            assert path.stat().st_size % 10240 == 0
+    results = [(p.communicate()[1], p.returncode) for p in processes]
+    if counts[0] < counts[1] and results[0][1] == 2:
+        # the larger one was first: the smaller one is then another dataset
+        assert "num_imgs: 800 there, 500 asked for" in results[0][0]
+        results.pop(0)
+    assert [code for _, code in results] == [0] * len(results), results
+    assert not (target / WORK).exists()
+    assert sum(line["count"] for line in lines_of(target)) == 800
+    options: dict[str, Any] = {"num_imgs": 800, "format": layout, "batch_size": 25}
+    make(source, tmp_path / "alone", **options)
+    assert tree_hash(target) == tree_hash(tmp_path / "alone")
+    assert make(source, target, **options).made == 0
+
+
+@pytest.mark.parametrize("moment", ["create", "commit", "record", "every"])
+def test_the_work_folder_may_vanish_under_a_writer(
+    source: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Another run folds and clears it at the worst moment."""
+    calls = 0
+
+    def clearing(method: Any) -> Any:
+        def call(self: Target, *arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if moment == "every" or calls % 7 == 0:
+                shutil.rmtree(tmp_path / WORK / "staging", ignore_errors=True)
+            return method(self, *arguments, **options)
+
+        return call
+
+    if moment == "every":
+        # gone once for every single file, though not for every single try
+        real = Target.writing
+
+        def writing(self: Target, path: str, folder: int | None = None) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls % 2:
+                self._staging_fd()
+                shutil.rmtree(tmp_path / WORK / "staging", ignore_errors=True)
+            return real(self, path, folder)
+
+        monkeypatch.setattr(Target, "writing", writing)
+    else:
+        name = "make_folder" if moment == "record" else moment
+        monkeypatch.setattr(Target, name, clearing(getattr(Target, name)))
+    make(source, tmp_path, batch_size=10)
+    assert calls > 7
+    assert tree_hash(tmp_path) == tree_hash(finished)
+    assert not (tmp_path / WORK).exists()
+
+
+def test_the_markers_folder_may_vanish_under_a_writer(
+    source: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_folder = Target.make_folder
+    vanished = []
+
+    def vanishing(self: Target, *names: str) -> None:
+        make_folder(self, *names)
+        if names[-1] == "markers" and len(vanished) < 3:
+            vanished.append(names)
+            shutil.rmtree(tmp_path / WORK)
+
+    monkeypatch.setattr(Target, "make_folder", vanishing)
+    make(source, tmp_path, batch_size=10)
+    assert len(vanished) == 3
+    assert tree_hash(tmp_path) == tree_hash(finished)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_markers_that_another_run_folds_meanwhile_are_found(
+    source: Path, target: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Just before or just after the markers are listed."""
+    with Target(str(target)) as handle:
+        journal = Journal(handle)
+        spec = spec_of(target)
+        markers = list(journal.markers(spec))
+        lines = (target / "batches.jsonl").read_bytes()
+        (target / "batches.jsonl").unlink()
+        for marker in markers:
+            journal.record(marker)
+        names = Journal._marker_names
+
+        def folded(self: Journal) -> Any:
+            found = names(self)
+            (target / "batches.jsonl").write_bytes(lines)
+            shutil.rmtree(target / WORK, ignore_errors=True)
+            return found if when == "after" else names(self)
+
+        monkeypatch.setattr(Journal, "_marker_names", folded)
+        assert journal.done(spec).covers(0, COUNT)
+    assert make(source, target).made == 0
+    assert (target / "batches.jsonl").read_bytes() == lines
+
+
+@pytest.fixture
+def spec(source: Path) -> DatasetSpec:
+    from single_image_gen.photo.source import load_source
+
+    return DatasetSpec(sources=(load_source(str(source)).info,), recipe=SMALL, num_imgs=COUNT)
+
+
+def test_of_several_claims_at_once_one_creates(
+    spec: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process claims the target between this one's look and its own claim."""
+    other = Dataset(replace(spec, seed=1), current_versions(spec.engine))
+
+    def overtaken(_: Journal) -> None:
+        (tmp_path / "dataset.json").write_bytes(other.as_bytes())
+
+    monkeypatch.setattr(Journal, "_refuse_strangers", overtaken)
+    with Target(str(tmp_path)) as handle:
+        with pytest.raises(DatasetMismatch, match="seed: 1 there, 0 asked for"):
+            Journal(handle).claim(spec)
+        assert Journal(handle).claim(replace(spec, seed=1)).seed == 1
+    assert (tmp_path / "dataset.json").read_bytes() == other.as_bytes()
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["free", "taken"])
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
+def test_claims_on_a_file_system_without_hard_links(
+    spec: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, taken: bool
+) -> None:
+    def link(*_: Any, **__: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", link)
+    dataset = Dataset(spec, current_versions(spec.engine))
+    if taken:
+        (tmp_path / "dataset.json").write_bytes(b"theirs")
+    with Target(str(tmp_path)) as handle:
+        assert Journal(handle)._create(dataset) is not taken
+    expected = b"theirs" if taken else dataset.as_bytes()
+    assert (tmp_path / "dataset.json").read_bytes() == expected
+
+
+def test_a_link_whose_answer_was_lost_counts(
+    spec: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS does: the request is sent again and meets what it made."""
+    link = os.link
+
+    def twice(*arguments: Any, **options: Any) -> None:
+        link(*arguments, **options)
+        link(*arguments, **options)
+
+    monkeypatch.setattr(os, "link", twice)
+    with Target(str(tmp_path)) as handle:
+        assert Journal(handle)._create(Dataset(spec, {})) is True
+        assert Journal(handle)._create(Dataset(spec, {})) is False
+
+
+def test_a_fold_notices_that_another_dataset_has_the_target(
+    spec: DatasetSpec, target: Path
+) -> None:
+    with Target(str(target)) as handle:
+        before = snapshot(target)
+        with pytest.raises(DatasetMismatch, match="overwritten with another dataset"):
+            Journal(handle).fold(replace(spec, seed=4))
+        assert snapshot(target) == before

@@ -1,0 +1,513 @@
+"""`--format webdataset`: what is in the tars, and that nothing but the dataset decides their bytes."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import io
+import itertools
+import json
+import os
+import re
+import tarfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from conftest import generate, images_below, photo_pixels, tree_hash
+from PIL import Image
+
+from single_image_gen.cli.main import main
+from single_image_gen.dataset.batches import Batch
+from single_image_gen.dataset.sample import make_sample, make_samples
+from single_image_gen.dataset.spec import DatasetSpec
+from single_image_gen.engines import DEFAULT_ENGINE, load_engine
+from single_image_gen.photo.source import Source, load_source
+from single_image_gen.recipe import SCRIPT, Recipe
+from single_image_gen.target import writers as sinks
+from single_image_gen.target.files import Target
+from single_image_gen.target.journal import Journal
+from single_image_gen.workers.shard import Shard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
+
+    from single_image_gen.make.generate import Summary
+
+TINY = Recipe(img_size=16)
+COUNT, BATCH = 50, 8  # seven tars, the last of two images
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three sources; one has letters beyond ASCII in its name, one as many bytes as are allowed."""
+    folder = tmp_path_factory.mktemp("photos")
+    paths = [folder / "straße 東京.png", folder / f"{'long' * 30}.png", folder / "plain.v2.png"]
+    for k, path in enumerate(paths):
+        Image.fromarray(photo_pixels(96, 64, seed=k)).save(path)
+    return paths
+
+
+def make(photos: list[Path], target: Path, **options: object) -> Summary:
+    given = {"recipe": TINY, "num_imgs": COUNT, "batch_size": BATCH, "threads": 1, **options}
+    return generate(photos, target, **{"format": "webdataset", **given})
+
+
+@pytest.fixture(scope="module")
+def tars(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("tars")
+    make(photos, target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def folder(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("folder")
+    make(photos, target, format="folder")
+    return target
+
+
+def read(path: Path) -> list[tuple[tarfile.TarInfo, bytes]]:
+    with tarfile.open(path) as tar:
+        return [(member, tar.extractfile(member).read()) for member in tar]
+
+
+def through_webdataset(dataset: Callable[[ModuleType], Iterable[Any]]) -> list[Any]:
+    """All samples of the dataset that is made with the webdataset package."""
+    import webdataset
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves files to be closed by gc
+        samples = list(dataset(webdataset))
+        gc.collect()
+    return samples
+
+
+def names(target: Path) -> list[str]:
+    """All that is in a target, sorted."""
+    return sorted(path.name for path in target.iterdir())
+
+
+TARS = [f"train-{k:06d}.tar" for k in range(7)]
+FINISHED = [*("_info.json", "batches.jsonl", "dataset.json", "preview.png"), *TARS]
+
+
+def test_a_finished_target_holds_tars_and_records_alone(tars: Path) -> None:
+    assert names(tars) == FINISHED
+
+
+# --- scheduling
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+def test_bytes_do_not_depend_on_shards_or_their_order(
+    photos: list[Path], tars: Path, tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    left, told = [], []
+    for k in order:
+        left.append(make(photos, tmp_path, shard=Shard(k, 3, "test")).missing)
+        told.append((tmp_path / "_info.json").exists())
+
+    assert told == [False, False, True], "_info.json must not name shards that are not there"
+    assert left[-1] == 0
+    assert min(left[:-1]) > 0
+    assert tree_hash(tmp_path) == tree_hash(tars)
+    for name in ("_info.json", "batches.jsonl"):
+        assert (tmp_path / name).read_bytes() == (tars / name).read_bytes()
+
+
+@pytest.mark.parametrize("shards", [2, 5, 7, 20])
+def test_bytes_do_not_depend_on_how_many_shards(
+    photos: list[Path], tars: Path, tmp_path: Path, shards: int
+) -> None:
+    for k in range(shards):
+        make(photos, tmp_path, shard=Shard(k, shards, "test"))
+
+    assert tree_hash(tmp_path) == tree_hash(tars)
+
+
+@pytest.mark.parametrize(("backend", "threads"), [("threading", 2), ("threading", 3), ("loky", 2)])
+def test_bytes_do_not_depend_on_workers(
+    photos: list[Path], tars: Path, tmp_path: Path, backend: str, threads: int
+) -> None:
+    make(photos, tmp_path, threads=threads, backend=backend)
+
+    assert tree_hash(tmp_path) == tree_hash(tars)
+
+
+def test_bytes_do_not_depend_on_umask_or_time(
+    photos: list[Path], tars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "12345")
+    before = os.umask(0o077)
+    try:
+        make(photos, tmp_path)
+    finally:
+        os.umask(before)
+
+    assert tree_hash(tmp_path) == tree_hash(tars)
+
+
+def test_the_batch_size_alone_moves_images_between_tars(
+    photos: list[Path], tars: Path, tmp_path: Path
+) -> None:
+    make(photos, tmp_path, batch_size=20)
+
+    def members(target: Path) -> list[tuple[str, bytes]]:
+        return [
+            (member.name, data)
+            for path in sorted(target.glob("*.tar"))
+            for member, data in read(path)
+        ]
+
+    assert len(list(tmp_path.glob("*.tar"))) == 3
+    assert members(tmp_path) == members(tars)
+
+
+# --- content
+
+
+def test_members_are_in_index_order_and_sorted_within_a_sample(tars: Path) -> None:
+    found = [member.name for path in sorted(tars.glob("*.tar")) for member, _ in read(path)]
+    pattern = re.compile(r"([^.]+)_(\d{7})\.(cls|jpg|json)")
+    matches = [pattern.fullmatch(name) for name in found]
+
+    assert all(matches)
+    assert [(int(m[2]), m[3]) for m in matches] == [
+        (index, ending) for index in range(COUNT) for ending in ("cls", "jpg", "json")
+    ]
+
+
+def test_headers_are_the_same_for_everybody(tars: Path) -> None:
+    for path in tars.glob("*.tar"):
+        data = path.read_bytes()
+        assert len(data) % tarfile.RECORDSIZE == 0
+        assert data[-1024:] == bytes(1024)
+        for member, _ in read(path):
+            header = data[member.offset : member.offset + 512]
+            assert header[257:265] == b"ustar\x0000"
+            assert (member.mtime, member.mode, member.uid, member.gid) == (0, 0o644, 0, 0)
+            assert (member.uname, member.gname, member.linkname) == ("", "", "")
+            assert member.isreg()
+            assert member.pax_headers == {}
+
+
+def test_the_bytes_are_those_of_tarfile(tars: Path) -> None:
+    for path in tars.glob("*.tar"):
+        again = io.BytesIO()
+        with tarfile.open(
+            mode="w", fileobj=again, format=tarfile.USTAR_FORMAT, encoding="utf-8"
+        ) as tar:
+            for member, data in read(path):
+                plain = tarfile.TarInfo(member.name)
+                plain.size = len(data)
+                tar.addfile(plain, io.BytesIO(data))
+        assert again.getvalue() == path.read_bytes()
+
+
+def test_the_system_s_tar_reads_them(tars: Path, tmp_path: Path) -> None:
+    import shutil
+    import subprocess
+
+    if shutil.which("tar") is None:
+        pytest.skip("there is no tar program")
+    for path in tars.glob("*.tar"):
+        subprocess.run(["tar", "-xf", path, "-C", tmp_path], check=True)
+
+    assert len(list(tmp_path.iterdir())) == 3 * COUNT
+
+
+def test_jpegs_are_the_folder_s(tars: Path, folder: Path) -> None:
+    in_tars = {
+        member.name.rsplit("_", 1)[1]: data
+        for path in tars.glob("*.tar")
+        for member, data in read(path)
+        if member.name.endswith(".jpg")
+    }
+    in_folder = {
+        path.name.removeprefix("patch_"): path.read_bytes() for path in images_below(folder)
+    }
+
+    assert len(in_tars) == COUNT
+    assert in_tars == in_folder
+
+
+def test_labels_and_parameters_are_right(tars: Path) -> None:
+    dataset = json.loads((tars / "dataset.json").read_text())
+    spec = DatasetSpec.from_json(dataset)
+    render = load_engine(DEFAULT_ENGINE)
+    sources = [load_source(source.path) for source in spec.sources]
+    seen = 0
+    for path in tars.glob("*.tar"):
+        for member, data in read(path):
+            key, ending = member.name.split(".")
+            index = int(key.rsplit("_", 1)[1])
+            if ending == "cls":
+                assert data == str(index % 3).encode()
+            if ending == "json":
+                sample = make_sample(spec, sources, render, index)
+                assert json.loads(data) == {
+                    "index": index,
+                    "source": index % 3,
+                    "class": dataset["sources"][index % 3]["class_name"],
+                    "params": sample.params.as_json(),
+                }
+                assert key == f"{dataset['sources'][index % 3]['class_name']}_{index:07d}"
+            seen += 1
+    assert seen == 3 * COUNT
+
+
+def test_a_source_itself_has_no_parameters(photos: list[Path], tmp_path: Path) -> None:
+    make(photos, tmp_path, recipe=Recipe(img_size=16, include_sources=True), num_imgs=5)
+    about = [json.loads(data) for m, data in read(tmp_path / TARS[0]) if m.name.endswith("json")]
+
+    assert [one["params"] is None for one in about] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "source_names",
+    [
+        ["a.png", "b.png", "a.jpg.png"],
+        ["one/x.png", "two/x.png", "three/X.png"],
+        ["x_0000001.png", "x.png", "x_0000001_0000001.png"],
+        ["__meta__.png", "._.png", "-.png"],
+        [f"{'ä' * 60}.png", f"{'ä' * 59}.png", f"{'ä' * 41}.png"],
+    ],
+    ids=["dots", "same name", "looks like a key", "odd", "long"],
+)
+def test_keys_are_unique_over_all_shards(tmp_path: Path, source_names: list[str]) -> None:
+    paths = [tmp_path / "in" / name for name in source_names]
+    for k, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo_pixels(64, 64, seed=k)).save(path)
+    target = tmp_path / "out"
+    make(paths, target, num_imgs=24)
+    found = [member.name for path in target.glob("*.tar") for member, _ in read(path)]
+    urls = [str(path) for path in sorted(target.glob("*.tar"))]
+    samples = through_webdataset(lambda wds: wds.WebDataset(urls, shardshuffle=False))
+
+    assert len({name.split(".")[0] for name in found}) == 24
+    assert len(set(found)) == len(found) == 72
+    assert all(name.count(".") == 1 for name in found)
+    assert [json.loads(sample["json"])["index"] for sample in samples] == list(range(24))
+
+
+# --- the readers that people use
+
+
+def test_webdataset_reads_what_was_written(tars: Path, folder: Path) -> None:
+    urls = str(tars / "train-{000000..000006}.tar")
+    samples = through_webdataset(
+        lambda wds: (
+            wds.WebDataset(urls, shardshuffle=False)
+            .decode("rgb8")
+            .to_tuple("__key__", "jpg", "cls", "json")
+        )
+    )
+
+    assert len({key for key, *_ in samples}) == COUNT
+    for index, (key, pixels, label, about) in enumerate(samples):
+        assert key.endswith(f"_{index:07d}")
+        assert (about["index"], label, about["source"]) == (index, index % 3, index % 3)
+        with Image.open(next((folder / "train").glob(f"*/patch_{index:07d}.jpg"))) as image:
+            assert np.array_equal(pixels, np.array(image))
+
+
+def test_the_line_that_the_program_prints_loads_it(
+    photos: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "it's out"
+    options = ["--img_size", "16", "--num_imgs", "20", "--batch_size", "8", "--threads", "1"]
+    code = main(
+        ["--imgpath", str(photos[0]), "--targetpath", str(target), *options, "--format=webdataset"]
+    )
+    line = capsys.readouterr().out.splitlines()[-1].strip()
+
+    assert code == 0
+    assert line.startswith("webdataset.WebDataset(")
+    assert len(through_webdataset(lambda wds: eval(line, {"webdataset": wds}))) == 20
+
+
+def test_info_json_is_what_timm_s_reader_takes(tars: Path) -> None:
+    split = json.loads((tars / "_info.json").read_text())["splits"]["train"]
+
+    assert set(split) == {"name", "num_samples", "filenames", "shard_lengths"}
+    assert split["name"] == "train"
+    assert split["num_samples"] == COUNT
+    assert split["filenames"] == TARS
+    assert split["shard_lengths"] == [8, 8, 8, 8, 8, 8, 2]
+    for name, length in zip(split["filenames"], split["shard_lengths"], strict=True):
+        assert len(read(tars / name)) == 3 * length
+
+
+# --- interruption
+
+
+class Stop(BaseException):
+    """As a signal would raise, at any place."""
+
+
+@pytest.fixture
+def batch(photos: list[Path], tmp_path: Path) -> tuple[Target, DatasetSpec, list[Source]]:
+    sources = [load_source(str(path)) for path in photos]
+    spec = DatasetSpec(
+        tuple(source.info for source in sources),
+        TINY,
+        num_imgs=COUNT,
+        format="webdataset",
+        batch_size=BATCH,
+    )
+    return Target(str(tmp_path)), spec, sources
+
+
+@pytest.mark.parametrize("after", range(BATCH))
+@pytest.mark.parametrize("error", [Stop, OSError, ValueError])
+def test_an_interrupted_tar_has_no_name(
+    batch: tuple[Target, DatasetSpec, list[Source]], after: int, error: type[BaseException]
+) -> None:
+    target, spec, sources = batch
+    samples = make_samples(spec, sources, load_engine(spec.engine), 0, BATCH)
+    with target:
+        sink = sinks.TarSink(target, spec, Batch(0, 0, BATCH)).__enter__()
+        for sample in itertools.islice(samples, after):
+            sink.write(sample)
+        sink.__exit__(error, error(), None)
+        left = [path for path in Path(target.path).rglob("*") if path.is_file()]
+
+    assert left == []
+
+
+def test_half_a_tar_is_no_tar_while_it_is_written(
+    batch: tuple[Target, DatasetSpec, list[Source]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sinks, "TAR_BUFFER", 1)  # all is on disk at once
+    target, spec, sources = batch
+    with target:
+        with sinks.TarSink(target, spec, Batch(3, 24, 32)) as sink:
+            for sample in make_samples(spec, sources, load_engine(spec.engine), 24, 32):
+                sink.write(sample)
+                assert not list(Path(target.path).glob("*.tar"))
+        assert list(Path(target.path).glob("*.tar")) == [Path(target.path) / TARS[3]]
+
+
+def test_what_was_interrupted_is_made_whole_by_the_next_run(
+    photos: list[Path], tars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = sinks.TarSink.write, []
+
+    def stop_at_20(self: sinks.TarSink, sample: object) -> None:
+        written.append(sample)
+        if len(written) == 20:
+            raise Stop
+        write(self, sample)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sinks.TarSink, "write", stop_at_20)
+        with pytest.raises(Stop):
+            make(photos, tmp_path)
+    half = sorted(path.name for path in tmp_path.glob("*.tar"))
+    info = (tmp_path / "_info.json").exists()
+    summary = make(photos, tmp_path)
+
+    assert half == TARS[:2]
+    assert not info, "_info.json must not name shards that are not there"
+    assert summary.made == COUNT - 2 * BATCH
+    assert names(tmp_path) == FINISHED
+    assert tree_hash(tmp_path) == tree_hash(tars)
+
+
+@pytest.mark.parametrize("fails", ["write", "close"])
+def test_a_full_disk_leaves_no_tar_and_names_it(
+    photos: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fails: str,
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    options = ["--img_size", "16", "--num_imgs", "8", "--threads", "1", "--format", "webdataset"]
+    arguments = ["--imgpath", str(photos[0]), "--targetpath", str(tmp_path), *options]
+    with monkeypatch.context() as patch:
+        if fails == "write":
+            patch.setattr(sinks.TarSink, "_flush", full)
+        else:
+            patch.setattr(sinks.TarSink, "_finish", full)
+        code = main(arguments)
+    error = capsys.readouterr().err.splitlines()[-1]
+
+    assert code == 1
+    assert f"{tmp_path}/train-000000.tar: No space left on device" in error
+    assert "rerun" in error
+    assert list(tmp_path.glob("*.tar")) == []
+    assert main(arguments) == 0
+    assert len(read(tmp_path / TARS[0])) == 3 * 8
+
+
+def test_a_finished_run_is_not_done_again(photos: list[Path], tmp_path: Path) -> None:
+    make(photos, tmp_path)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.tar")}
+    again = make(photos, tmp_path)
+
+    assert again.made == 0
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.tar")} == before
+    assert names(tmp_path) == FINISHED
+
+
+def test_markers_tell_size_and_digest_of_the_tar(tars: Path) -> None:
+    import hashlib
+
+    with Target(str(tars)) as target:
+        journal = Journal(target)
+        markers = list(journal.markers(journal.read().spec))
+
+    assert [(m.first, m.stop) for m in markers] == [(k, min(k + 8, 50)) for k in range(0, 50, 8)]
+    for marker, name in zip(markers, TARS, strict=True):
+        data = (tars / name).read_bytes()
+        assert (marker.bytes, marker.digest) == (len(data), hashlib.sha256(data).hexdigest())
+
+
+# --- when it is worth it
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], True),
+        (["--num_imgs", "1000001"], True),
+        (["--num_imgs", "1000000"], False),
+        (["--num_imgs", "2000000", "--format", "webdataset"], False),
+        (["--quiet"], False),
+    ],
+    ids=["the default size", "above a million", "a million", "tars already", "quiet"],
+)
+def test_a_notice_points_to_tars_above_a_million_files(
+    photos: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    expected: bool,
+) -> None:
+    # the run itself would take an hour: it is stopped where its work would begin
+    monkeypatch.setattr("single_image_gen.make.generate.run_tasks", lambda *_: (one for one in ()))
+    main(["--imgpath", str(photos[0]), "--targetpath", str(tmp_path), "--threads", "1", *options])
+    lines = [line for line in capsys.readouterr().err.splitlines() if "notice" in line]
+
+    assert len(lines) == expected
+    assert all("--format webdataset" in line for line in lines)
+
+
+def test_recipes_do_not_matter_to_tars(photos: list[Path], tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    paper = replace(SCRIPT, recipe="paper", img_size=16, cropfirst=False)
+    make(photos, tmp_path / "a", recipe=paper, num_imgs=9)
+    make(photos, tmp_path / "b", recipe=paper, num_imgs=9, format="folder")
+    jpegs = [d for t in TARS[:2] for m, d in read(tmp_path / "a" / t) if m.name.endswith(".jpg")]
+
+    assert sorted(jpegs) == sorted(path.read_bytes() for path in images_below(tmp_path / "b"))

@@ -1,0 +1,513 @@
+"""Ctrl-C, SIGTERM and SIGKILL: how a run ends, how soon, and that nothing lives on after it.
+
+As a user's terminal or a batch system sends them: to processes of their own. The times allowed are
+longer than those promised where the machine that tests may be busy; the promise is in the names.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psutil
+import pytest
+from conftest import generate, images_below, photo_pixels, tree_hash
+from PIL import Image
+
+from single_image_gen import SCRIPT
+from single_image_gen.cli.main import main
+from single_image_gen.target.files import Target
+from single_image_gen.target.journal import Journal
+from single_image_gen.target.writers import Marker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RESUME = "single-image-gen: {}; what is finished is kept: rerun to resume"
+BUSY = 3.0  # seconds more than promised
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("source") / "photo.png"
+    Image.fromarray(photo_pixels(96, 80)).save(path)
+    return path
+
+
+class Run:
+    """The program in a process group of its own, with a folder of its own for temporary files."""
+
+    def __init__(self, source: Path, target: Path, *more: object, talking: bool = False) -> None:
+        self.target = target
+        self._temporary = target.parent / "temporary"
+        self._temporary.mkdir(exist_ok=True)
+        self._shared_before = shared_memory()
+        arguments = ["--imgpath", source, "--targetpath", target, "--img_size", 16, *more]
+        arguments += [] if talking else ["--quiet"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "single_image_gen", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(self._temporary)},
+        )
+        self.pid = self._process.pid
+        self._began = time.monotonic()
+        self._children: list[psutil.Process] = []
+        self.took = 0.0
+
+    def until(self, condition: Callable[[], Any]) -> Run:
+        """Wait for the moment."""
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert self._process.poll() is None, self._process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return self
+
+    def listening(self) -> bool:
+        """Whether the program has taken the signals over from Python."""
+        status = Path(f"/proc/{self.pid}/status")
+        if not status.parent.parent.exists():
+            return time.monotonic() > self._began + 1
+        caught = int(status.read_text().split("SigCgt:")[1].split()[0], 16)
+        return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+    def workers(self) -> list[psutil.Process]:
+        """The worker processes."""
+        return [child for child in self.children() if "popen_loky" in " ".join(cmdline(child))]
+
+    def children(self) -> list[psutil.Process]:
+        """All processes that it started, workers and joblib's own helpers."""
+        try:
+            self._children = psutil.Process(self.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        return self._children
+
+    def images(self) -> int:
+        try:
+            return len(os.listdir(self.target / "train/photo"))
+        except FileNotFoundError:
+            return 0
+
+    def send(self, number: int, *, group: bool = False, times: int = 1) -> tuple[int, str]:
+        """(exit code, stderr) after the signal."""
+        self.children()
+        began = time.monotonic()
+        for _ in range(times):
+            (os.killpg if group else os.kill)(self.pid, number)
+            time.sleep(0.02 if times > 1 else 0)
+        _, error = self._process.communicate(timeout=60)
+        self.took = time.monotonic() - began
+        return self._process.returncode, error
+
+    def check_nothing_lives_on(self) -> None:
+        """No process 2 seconds later, nothing written after, nothing left of joblib's files."""
+        time.sleep(0.3)  # a write that was under way when the process was killed
+        before = files_of(self.target)
+        deadline = time.monotonic() + 2 + BUSY
+        while any(map(alive, self._children)):
+            assert time.monotonic() < deadline, [cmdline(child) for child in self._children]
+            time.sleep(0.05)
+        assert files_of(self.target) == before
+        assert not list(self._temporary.iterdir())
+        names = (f"-{self.pid}-", f"_{self.pid}_")
+        new = shared_memory() - self._shared_before  # an earlier process may have had this id
+        assert not [name for name in new if any(part in name for part in names)]
+
+
+def shared_memory() -> set[str]:
+    return set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def files_of(target: Path) -> set[tuple[str, int, int]]:
+    return {
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in target.rglob("*")
+        if path.is_file()
+    }
+
+
+MANY = ("--num_imgs", 200_000)
+MOMENTS: dict[str, Callable[[Run], Any]] = {
+    "claimed": lambda run: (run.target / "dataset.json").exists(),
+    "first_helper": lambda run: run.children(),
+    "first_worker": lambda run: run.workers(),
+    "both_workers": lambda run: len(run.workers()) == 2,
+    "first_image": lambda run: run.images(),
+    "many_images": lambda run: run.images() > 1000,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_ends_within_two_seconds_in_three_lines(
+    source: Path, tmp_path: Path, moment: str
+) -> None:
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 2, talking=True)
+    run.until(lambda: MOMENTS[moment](run))
+    code, error = run.send(signal.SIGINT, group=True)
+    assert code == 130, error
+    assert run.took < 2 + BUSY
+    assert len(error.splitlines()) <= 3
+    assert RESUME.format("interrupted") in error.splitlines()
+    run.check_nothing_lives_on()
+
+
+@pytest.mark.parametrize(
+    ("threads", "delay"),
+    [(1, 0.0), (1, 0.5), (1, 1.2), (2, 0.0), (2, 0.15), (2, 0.35), (2, 0.6), (2, 1.0), (2, 1.7)],
+)
+def test_ctrl_c_at_any_time(source: Path, tmp_path: Path, threads: int, delay: float) -> None:
+    """During the imports, the start of the workers, the work."""
+    run = Run(source, tmp_path / "out", *MANY, "--threads", threads)
+    run.until(run.listening)
+    time.sleep(delay)
+    code, error = run.send(signal.SIGINT, group=True)
+    assert code == 130, error
+    assert run.took < 2 + BUSY
+    assert error.splitlines() == [RESUME.format("interrupted")]
+    run.check_nothing_lives_on()
+
+
+def test_ctrl_c_while_text_is_executed(tmp_path: Path) -> None:
+    """As when a dataclass is defined; only `python -m` is told apart."""
+    (tmp_path / "program.py").write_text(
+        "import os, signal\n"
+        "from single_image_gen import cli\n"
+        "cli._generate = lambda _: exec('os.kill(os.getpid(), signal.SIGINT)')\n"
+        "raise SystemExit(cli.main())\n"
+    )
+    command = [sys.executable, "-m", "program"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, RESUME.format("interrupted") + "\n")
+
+
+def test_ctrl_c_where_python_cannot_end_in_order(tmp_path: Path) -> None:
+    """A library may end the process, or its main thread, with a code of its own."""
+    (tmp_path / "program.py").write_text(
+        "import os, signal\n"
+        "from single_image_gen import cli\n"
+        "class Library:\n"
+        "    def __del__(self, exit=os._exit): exit(0)\n"
+        "import builtins; builtins.library = Library()\n"
+        "cli._generate = lambda _: os.kill(os.getpid(), signal.SIGINT)\n"
+        "raise SystemExit(cli.main())\n"
+    )
+    command = [sys.executable, "-m", "program"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, RESUME.format("interrupted") + "\n")
+
+
+def test_ctrl_c_several_times(source: Path, tmp_path: Path) -> None:
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 2)
+    run.until(run.images)
+    code, error = run.send(signal.SIGINT, group=True, times=5)
+    assert (code, error.splitlines()) == (130, [RESUME.format("interrupted")])
+    run.check_nothing_lives_on()
+
+
+def test_ctrl_c_with_the_threading_backend(source: Path, tmp_path: Path) -> None:
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 2, "--backend", "threading")
+    run.until(run.images)
+    code, error = run.send(signal.SIGINT, group=True)
+    assert (code, error.splitlines()) == (130, [RESUME.format("interrupted")])
+    run.check_nothing_lives_on()
+
+
+SOME = 2500
+
+
+@pytest.fixture(scope="module")
+def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The tree hash of so many images, made without an interruption."""
+    target = tmp_path_factory.mktemp("whole")
+    generate(source, target, recipe=replace(SCRIPT, img_size=16), num_imgs=SOME, threads=1)
+    return tree_hash(target)
+
+
+@pytest.mark.parametrize(("number", "ends"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_was_stopped_can_be_resumed(
+    source: Path, tmp_path: Path, whole: str, number: int, ends: int
+) -> None:
+    for k in range(5):
+        target = tmp_path / str(k)
+        run = Run(source, target, "--num_imgs", SOME, "--threads", 2)
+        run.until(lambda run=run: run.images() > 200)
+        code, error = run.send(number, group=number == signal.SIGINT)
+        if code != 0:  # else it was faster than the signal
+            break
+    assert code == ends, error
+    assert 200 < len(images_below(target)) < SOME
+    generate(source, target, recipe=replace(SCRIPT, img_size=16), num_imgs=SOME, threads=1)
+    assert tree_hash(target) == whole
+    assert not (target / ".single-image-gen").exists()
+
+
+def test_ctrl_c_while_folding(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    common = ("--num_imgs", 16_000, "--batch_size", 2, "--threads", 1)
+    arguments = ["--imgpath", source, "--targetpath", target, "--img_size", 16, *common]
+    assert main([str(value) for value in (*arguments, "--quiet", "--shard", "0/8000")]) == 0
+    with Target(str(target)) as handle:
+        journal = Journal(handle)
+        digest = journal.read().spec.digest
+        for first in range(2, 16_000, 2):
+            journal.record(Marker(first, first + 2, 2, 100, digest, "0" * 64, "0" * 16))
+    run = Run(source, target, *common)
+    run.until(lambda: list(target.glob(".single-image-gen/staging/*/*")))
+    code, error = run.send(signal.SIGINT, group=True)
+    assert (code, error.splitlines()) == (130, [RESUME.format("interrupted")])
+    assert not list(target.glob(".single-image-gen/staging/*/*"))
+    assert main([str(value) for value in (*arguments, "--quiet")]) == 0
+    assert len((target / "batches.jsonl").read_bytes().splitlines()) == 8000
+    assert not (target / ".single-image-gen").exists()
+
+
+@pytest.mark.parametrize(
+    ("group", "moment"),
+    [
+        *((False, name) for name in ("claimed", "first_worker", "both_workers", "many_images")),
+        *((True, name) for name in ("first_worker", "many_images")),
+    ],
+    ids=lambda value: {False: "main", True: "group"}.get(value, value),
+)
+def test_sigterm_ends_within_five_seconds(
+    source: Path, tmp_path: Path, group: bool, moment: str
+) -> None:
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 2)
+    run.until(lambda: MOMENTS[moment](run))
+    code, error = run.send(signal.SIGTERM, group=group)
+    assert (code, error.splitlines()) == (143, [RESUME.format("terminated")])
+    assert run.took < 5 + BUSY
+    run.check_nothing_lives_on()
+
+
+@pytest.mark.parametrize("moment", ["first_worker", "both_workers", "many_images"])
+def test_workers_are_gone_two_seconds_after_their_parent_was_killed(
+    source: Path, tmp_path: Path, moment: str
+) -> None:
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 2)
+    run.until(lambda: MOMENTS[moment](run))
+    workers = run.workers()
+    os.kill(run.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 2 + BUSY
+    while any(map(alive, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.send(0)
+    run.check_nothing_lives_on()
+
+
+def test_idle_workers_follow_their_parent(source: Path, tmp_path: Path) -> None:
+    """More workers than tasks: some never get one."""
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 3, "--batch_size", 200_000)
+    run.until(lambda: len(run.workers()) == 3 and run.images())
+    workers = run.workers()
+    os.kill(run.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 2 + BUSY
+    while any(map(alive, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.send(0)
+
+
+@pytest.mark.parametrize("moment", ["both_workers", "many_images"])
+def test_a_killed_worker_is_reported_with_the_likely_reason(
+    source: Path, tmp_path: Path, moment: str
+) -> None:
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 2)
+    run.until(lambda: MOMENTS[moment](run))
+    run.workers()[0].kill()
+    code, error = run.send(0)
+    assert code == 1
+    assert error == (
+        "single-image-gen: error: a worker process was killed (SIGKILL), most likely because "
+        "memory ran out: use fewer --threads; rerun to resume\n"
+    )
+    run.check_nothing_lives_on()
+
+
+def test_sigterm_to_a_worker_changes_nothing(source: Path, tmp_path: Path) -> None:
+    """As when a batch system sends it to every process: the parent answers for all."""
+    run = Run(source, tmp_path / "out", *MANY, "--threads", 2)
+    run.until(lambda: run.images() > 1000)
+    for worker in run.workers():
+        worker.terminate()
+        worker.send_signal(signal.SIGINT)
+    now = run.images()
+    run.until(lambda: run.images() > now + 1000)
+    assert run.send(signal.SIGTERM)[0] == 143
+
+
+def test_a_run_ends_soon_after_its_last_image(source: Path, tmp_path: Path) -> None:
+    run = Run(source, tmp_path / "out", "--num_imgs", 600, "--threads", 2)
+    run.until((run.target / "batches.jsonl").exists)
+    code, error = run.send(0)
+    assert (code, error) == (0, "")
+    assert run.took < 1 + BUSY
+    run.check_nothing_lives_on()
+
+
+# The end regardless
+
+PROGRAM = """
+import os, signal, sys, threading, time
+from single_image_gen.workers.signals import Terminated, ended_by_signals
+
+def end(number):
+    print(time.monotonic(), flush=True)
+    os.kill(os.getpid(), number)
+
+try:
+    with ended_by_signals({{130: "ended, 130", 143: "ended, 143"}}, program={program}):
+        {body}
+except (KeyboardInterrupt, Terminated) as error:
+    print(type(error).__name__, file=sys.stderr)
+    {after}
+"""
+BODIES = {
+    "raises": ("end({})", "", "{}"),
+    "another_exception": (
+        "try: end({})\n        except BaseException: import nothing_there",
+        "",
+        "{}",
+    ),
+    "swallowed": (
+        "try: end({})\n        except BaseException: pass\n        time.sleep(60)",
+        "",
+        "ended, {}",
+    ),
+    "stuck_in_cleaning_up": (
+        "try: end({})\n        finally: threading.Event().wait(60)",
+        "",
+        "ended, {}",
+    ),
+    "stuck_afterwards": ("end({})", "time.sleep(60)", "{}"),
+    "again_while_cleaning_up": (
+        "try: end({0})\n        finally: end({0}); end(15); end(2); time.sleep(0.1)",
+        "",
+        "{}",
+    ),
+    "again_afterwards": ("end({0})", "end({0}); end(2); end(15)", "{}"),
+    "in_a_finalizer": (
+        "class F:\n            def __del__(self): end({})\n        F()\n        time.sleep(60)",
+        "",
+        "ended, {}",
+    ),
+}
+
+
+NUMBERS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class Ended(NamedTuple):
+    """How a program ended, and how many seconds after the signal."""
+
+    code: int
+    error: str
+    seconds: float
+
+
+def run_body(name: str, number: int) -> Ended:
+    body, after, _ = BODIES[name]
+    text = PROGRAM.format(
+        program=True,
+        body=body.format(int(number)),
+        after=f"{after.format(int(number)) or 'pass'}; sys.exit({NUMBERS[number]})",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=60
+    )
+    return Ended(done.returncode, done.stderr, time.monotonic() - float(done.stdout.split()[0]))
+
+
+@pytest.fixture(scope="module")
+def ended() -> dict[tuple[str, int], Ended]:
+    """All of them at once: most of their time is waiting."""
+    cases = list(itertools.product(BODIES, NUMBERS))
+    with ThreadPoolExecutor(len(cases)) as pool:
+        return dict(zip(cases, pool.map(run_body, *zip(*cases, strict=True)), strict=True))
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda n: n.name)
+@pytest.mark.parametrize("name", BODIES)
+def test_a_signal_ends_the_program_whatever_becomes_of_it(
+    ended: dict[tuple[str, int], Ended], name: str, number: int
+) -> None:
+    code, error, seconds = ended[name, number]
+    limit = {130: 2.0, 143: 5.0}[code]
+    assert seconds < limit + BUSY
+    assert code == NUMBERS[number]
+    raised = {130: "Interrupted", 143: "Terminated"}[code]
+    line = BODIES[name][2]
+    assert error.splitlines() == [line.format(code if "ended" in line else raised)]
+
+
+def test_within_another_program_its_handlers_come_back(capsys: pytest.CaptureFixture[str]) -> None:
+    from single_image_gen.workers.signals import ended_by_signals
+
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    hooks = sys.unraisablehook
+    messages = {130: "ended", 143: "ended"}
+    with pytest.raises(KeyboardInterrupt), ended_by_signals(messages, program=False):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+    assert sys.unraisablehook is hooks
+    time.sleep(1.7)  # it would have ended by now
+    assert "ended" not in capsys.readouterr().err
+
+
+def test_in_another_thread_the_program_leaves_signals_alone(source: Path, tmp_path: Path) -> None:
+    arguments = ["--imgpath", source, "--img_size", 16, "--num_imgs", 40, "--threads", 1]
+    argv = [str(value) for value in (*arguments, "--targetpath", tmp_path, "--quiet")]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(main, argv).result() == 0
+    assert len(images_below(tmp_path)) == 40
+
+
+def test_main_returns_the_code_of_an_interruption(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record = Journal.record
+    number = signal.SIGINT
+
+    def interrupted(self: Journal, marker: Marker) -> None:
+        record(self, marker)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Journal, "record", interrupted)
+    arguments = ["--imgpath", source, "--img_size", 16, "--num_imgs", 40, "--threads", 1]
+    for each, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        number = each
+        target = tmp_path / str(code)
+        assert main([str(value) for value in (*arguments, "--targetpath", target)]) == code
+        assert len(images_below(target)) == 16
+        assert not list(target.glob(".single-image-gen/staging/*"))
+        assert capsys.readouterr().err.endswith("rerun to resume\n")
