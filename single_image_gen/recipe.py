@@ -167,7 +167,7 @@ PAPER = Recipe(
     shear=0.0,
     cropfirst=False,
     scale=(1000.0, 1.0),
-    ratio=(1 / 4, 4.0),
+    ratio=(3 / 4, 4 / 3),
     hflip=True,
     jitter=1.0,
 )

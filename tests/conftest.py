@@ -8,6 +8,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ import pytest
 from PIL import Image
 
 import single_image_gen
+from single_image_gen.make.generate import RunOptions
+from single_image_gen.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +27,12 @@ if TYPE_CHECKING:
 
 
 def generate(imgpath: object, targetpath: object, **options: object) -> Summary:
-    """`single_image_gen.generate` with all options as keywords."""
-    return single_image_gen.generate(imgpath, targetpath, **options)
+    """`single_image_gen.generate` with the fields of Workers and RunOptions as keywords."""
+    grouped = {
+        name: kind(**{f.name: options.pop(f.name) for f in fields(kind) if f.name in options})
+        for name, kind in (("workers", Workers), ("options", RunOptions))
+    }
+    return single_image_gen.generate(imgpath, targetpath, **grouped, **options)
 
 
 REAL_PHOTO = Path(__file__).parents[2] / "shared/images/ameyoko.jpg"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from single_image_gen import PAPER, SCRIPT, Recipe
+from single_image_gen.errors import UsageError
 from single_image_gen.recipe import RECIPES
 
 COMMON = {
@@ -42,7 +43,7 @@ TABLE = {
         "shear": 0,
         "cropfirst": False,
         "scale": (1000, 1),
-        "ratio": (1 / 4, 4),
+        "ratio": (3 / 4, 4 / 3),
         "hflip": True,
         "jitter": 1,
         **COMMON,
@@ -127,7 +128,7 @@ def test_a_broken_rule_is_refused_with_the_rule_and_the_value(
     with pytest.raises(ValueError) as error:
         Recipe(**{field: value})
     assert str(error.value) == message
-    assert error.type is ValueError
+    assert error.type is UsageError
 
 
 @pytest.mark.parametrize("preset", [SCRIPT, PAPER], ids=["script", "paper"])

@@ -165,7 +165,7 @@ def _add_recipe(recipe: Any) -> None:
 
 
 def _add_workers(work: Any) -> None:
-    from single_image_gen.workers.backends import BACKENDS  # noqa: PLC0415 - not needed by other commands
+    from single_image_gen.workers import BACKENDS  # noqa: PLC0415 - not needed by other commands
 
     add_flag(work, "threads", type=int, metavar="N", help="workers (default: all usable CPUs)")
     add_flag(

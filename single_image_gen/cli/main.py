@@ -42,11 +42,10 @@ if TYPE_CHECKING:
 
     from single_image_gen.make.generate import Summary
 
-PASSED_ON = (  # flags that `generate` takes as they are
-    *("imgpath", "targetpath", "num_imgs", "seed", "format", "quality", "engine", "batch_size"),
-    *("threads", "backend", "scheduler", "overwrite", "accept_versions", "durable"),
-    *("max_pixels", "dry_run", "quiet"),
-)
+# flags that are the fields of what `generate` takes
+WHAT = ("imgpath", "targetpath", "num_imgs", "seed", "format", "quality", "engine", "batch_size")
+WORKERS = ("threads", "backend", "scheduler")
+OPTIONS = ("overwrite", "accept_versions", "durable", "max_pixels", "dry_run", "quiet")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -148,13 +147,13 @@ def _generate(argv: list[str]) -> int:
     if argv and not argv[0].startswith("-"):
         parser.error(about_word(argv[0]))
     arguments = parser.parse_args(argv)
-    options = _options(arguments)
+    options = _options(arguments, argv)
     from single_image_gen.make.generate import generate  # noqa: PLC0415 - imports numpy and Pillow
     from single_image_gen.workers.shard import WHOLE  # noqa: PLC0415 - not needed for --help
 
-    if not arguments.quiet and options["shard"] != WHOLE:
-        print(f"{PROG}: {options['shard']}", file=sys.stderr)
-    summary = generate(**options, command=(PROG, *argv))
+    if not arguments.quiet and options["workers"].shard != WHOLE:
+        print(f"{PROG}: {options['workers'].shard}", file=sys.stderr)
+    summary = generate(**options)
     if summary.forecast is not None:
         print("\n".join(summary.forecast.lines()))
     elif not arguments.quiet:
@@ -162,23 +161,22 @@ def _generate(argv: list[str]) -> int:
     return DONE
 
 
-def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+def _options(arguments: argparse.Namespace, argv: list[str]) -> dict[str, Any]:
     """The arguments as those of `generate`."""
-    from single_image_gen.dataset.spec import (  # noqa: PLC0415 - imports numpy
-        MAX_NUM_IMGS,
-        MAX_THREADS,
-        MOST_MAX_PIXELS,
-        check_range,
-    )
-    from single_image_gen.workers.shard import parse_shard  # noqa: PLC0415 - not needed for --help
+    from single_image_gen.make.generate import RunOptions  # noqa: PLC0415 - not needed for --help
+    from single_image_gen.workers import Workers  # noqa: PLC0415 - likewise
+    from single_image_gen.workers.shard import parse_shard  # noqa: PLC0415 - likewise
 
     given = vars(arguments)
-    options = {name: given[name] for name in PASSED_ON if name in given}
-    options["shard"] = parse_shard(arguments.shard, os.environ)
-    for name, most in (("threads", MAX_THREADS), ("batch_size", MAX_NUM_IMGS)):
-        if given[name] is not None:
-            check_range(name, given[name], 1, most)
-    check_range("max_pixels", arguments.max_pixels, 1, MOST_MAX_PIXELS)
+    options = {name: given[name] for name in WHAT if name in given}
+    if arguments.debug:
+        given["threads"] = 2
+    options["workers"] = Workers(
+        shard=parse_shard(arguments.shard, os.environ), **{name: given[name] for name in WORKERS}
+    )
+    options["options"] = RunOptions(
+        command=(PROG, *argv), **{name: given[name] for name in OPTIONS}
+    )
     recipe = RECIPES[given.get("recipe", "script")]
     if given["from"] is not None:
         recipe = _take_from(given["from"], options, recipe if "recipe" in given else None)
@@ -189,10 +187,8 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
             "--imgpath is required, the photograph to make a dataset of: such as --imgpath "
             f"photo.jpg (see {PROG} --help)"
         )
-    if arguments.scheduler and arguments.backend not in ("dask", "ray"):
-        raise UsageError(f"--scheduler needs --backend dask or ray, got {arguments.backend}")
     if arguments.debug:
-        options.update(num_imgs=64, threads=2)
+        options["num_imgs"] = 64
     return options
 
 

@@ -29,7 +29,6 @@ FORMATS = ("folder", "webdataset")
 DEFAULT_QUALITY = 75
 # Far beyond any dataset; it keeps numbers and names at sane lengths.
 MAX_NUM_IMGS = 10**12
-MAX_THREADS = 4096
 MOST_MAX_PIXELS = 10**10
 
 

@@ -14,7 +14,6 @@ from single_image_gen.dataset.batches import Coverage, Plan
 from single_image_gen.dataset.spec import (
     DEFAULT_QUALITY,
     IMAGENET_SIZE,
-    MAX_THREADS,
     MOST_MAX_PIXELS,
     DatasetSpec,
     check_range,
@@ -41,9 +40,9 @@ from single_image_gen.target.preflight import (
 )
 from single_image_gen.target.writers import SINKS, info_json
 from single_image_gen.text import counted
+from single_image_gen.workers import Workers
 from single_image_gen.workers.backends import connect, default_threads
 from single_image_gen.workers.local import Work, run_tasks
-from single_image_gen.workers.shard import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,6 +86,33 @@ class Summary:
     forecast: Forecast | None = None
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run behaves; nothing here changes an image.
+
+    Attributes:
+        overwrite: remove an earlier dataset at the target first.
+        accept_versions: resume although library versions differ from the target's.
+        durable: flush each batch to disk before it counts as finished.
+        max_pixels: refuse a larger source, pixels.
+        dry_run: write nothing; the summary's `forecast` says what a run would do.
+        quiet: show no progress on stderr.
+        command: recorded in dataset.json, for people.
+    """
+
+    overwrite: bool = False
+    accept_versions: bool = False
+    durable: bool = False
+    max_pixels: int = MAX_PIXELS
+    dry_run: bool = False
+    quiet: bool = True
+    command: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        check_range("max_pixels", self.max_pixels, 1, MOST_MAX_PIXELS)
+
+
 def generate(
     imgpath: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     targetpath: str | os.PathLike[str],
@@ -98,18 +124,9 @@ def generate(
     quality: int = DEFAULT_QUALITY,
     engine: str = DEFAULT_ENGINE,
     batch_size: int | None = None,
-    threads: int | None = None,
-    backend: str = "loky",
-    scheduler: str | None = None,
-    shard: Shard = WHOLE,
-    overwrite: bool = False,
-    accept_versions: bool = False,
-    durable: bool = False,
-    max_pixels: int = MAX_PIXELS,
-    dry_run: bool = False,
-    quiet: bool = True,
-    command: Sequence[str] = (),
     known: Sequence[SourceInfo] = (),
+    workers: Workers = Workers(),
+    options: RunOptions = RunOptions(),
 ) -> Summary:
     """Make a dataset, or what is missing of it.
 
@@ -123,17 +140,8 @@ def generate(
         quality: of the JPEGs, 1 to 100.
         engine: "opencv" (fast) or "torchvision" (the reference).
         batch_size: images in a unit of work, a resume point, a tar; None for automatic.
-        threads: workers; None for all usable CPUs.
-        backend: "loky", "threading", "dask" or "ray".
-        scheduler: address of an existing Dask scheduler or Ray head.
-        shard: this process's share of the batches.
-        overwrite: remove an earlier dataset at the target first.
-        accept_versions: go on although library versions differ from the target's.
-        durable: flush each batch to disk before it counts as finished.
-        max_pixels: refuse a larger source.
-        dry_run: write nothing; the summary's `forecast` says what a run would do.
-        quiet: show no progress on stderr.
-        command: recorded in dataset.json, for people.
+        workers: who does the work.
+        options: how the run behaves.
         known: what the sources must hold and how their classes are named; by default whatever
             they do.
 
@@ -148,17 +156,15 @@ def generate(
         WorkerLost: a worker was killed.
         WorkerUnfit: a cluster's worker sees other files, or has other libraries.
     """
-    if threads is not None:
-        check_range("threads", threads, 1, MAX_THREADS)
-    check_range("max_pixels", max_pixels, 1, MOST_MAX_PIXELS)
-    threads = threads or default_threads(backend, scheduler)
+    backend, shard = workers.backend, workers.shard
+    threads = workers.threads or default_threads(backend, workers.scheduler)
     targetpath = os.fspath(targetpath)
     check_not_inside(targetpath)
     check_above(targetpath)
     paths = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
     sources, infos = open_sources(
         find_sources([os.fspath(path) for path in paths]),
-        max_pixels=max_pixels,
+        max_pixels=options.max_pixels,
         known=known,
         share=backend in ("loky", "threading"),
     )
@@ -178,16 +184,16 @@ def generate(
             targetpath,
             spec,
             shard,
-            overwrite=overwrite,
+            overwrite=options.overwrite,
             keep_batch_size=batch_size is None,
-            accept_versions=accept_versions,
+            accept_versions=options.accept_versions,
         )
     if not known:
         _notice_twins(infos)
     if num_imgs < len(infos):
         told = f"{len(infos):,} sources, but {counted(num_imgs, 'image')}"
         warnings.warn(f"{told}: not every source is used", Notice, stacklevel=2)
-    if dry_run:
+    if options.dry_run:
         if outlook.images:
             check_writable(targetpath)
         foretold = forecast(outlook, sources, threads)
@@ -195,23 +201,23 @@ def generate(
         return Summary(outlook.spec, targetpath, 0, 0, 0.0, missing, 0, foretold)
     check_room(outlook, sources)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(connect(backend, scheduler, threads))
+        stack.enter_context(connect(backend, workers.scheduler, threads))
         with refusing_unusable(targetpath):
             os.makedirs(targetpath, exist_ok=True)
             target = stack.enter_context(Target(targetpath))
             spec = Journal(target).claim(
                 spec,
-                instead=overwrite and remove_dataset(target),
-                command=tuple(command),
+                instead=options.overwrite and remove_dataset(target),
+                command=options.command,
                 keep_batch_size=batch_size is None,
-                accept_versions=accept_versions,
+                accept_versions=options.accept_versions,
             )
         if spec.format == "folder" and spec.num_imgs > MANY_FILES and outlook.images:
             advice = "where so many are unwelcome, --format webdataset puts them into a few tars"
             warnings.warn(f"this makes {spec.num_imgs:,} files; {advice}", Notice, stacklevel=2)
-        versions = {} if accept_versions else current_versions(engine)
-        work = Work(spec, os.path.abspath(targetpath), sources, durable, versions)
-        return _complete(target, work, shard, threads, backend, quiet=quiet)
+        versions = {} if options.accept_versions else current_versions(engine)
+        work = Work(spec, os.path.abspath(targetpath), sources, options.durable, versions)
+        return _complete(target, work, shard, threads, backend, quiet=options.quiet)
 
 
 def _notice_twins(infos: Sequence[SourceInfo]) -> None:

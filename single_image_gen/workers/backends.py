@@ -21,7 +21,6 @@ from single_image_gen.errors import BackendError, Notice, WorkerUnfit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-BACKENDS = ("loky", "threading", "dask", "ray")
 CLUSTERS = {"dask": "DASK_SCHEDULER_ADDRESS", "ray": "RAY_ADDRESS"}
 CONNECT_SECONDS = 20.0
 WORKER_SECONDS = 60.0
