@@ -14,6 +14,7 @@ from single_image_gen.dataset.batches import Coverage, Plan
 from single_image_gen.dataset.spec import (
     DEFAULT_QUALITY,
     IMAGENET_SIZE,
+    MAX_NUM_IMGS,
     MOST_MAX_PIXELS,
     DatasetSpec,
     check_range,
@@ -156,6 +157,8 @@ def generate(
         WorkerLost: a worker was killed.
         WorkerUnfit: a cluster's worker sees other files, or has other libraries.
     """
+    if batch_size is not None:
+        check_range("batch_size", batch_size, 1, MAX_NUM_IMGS)
     backend, shard = workers.backend, workers.shard
     threads = workers.threads or default_threads(backend, workers.scheduler)
     targetpath = os.fspath(targetpath)
