@@ -1,0 +1,164 @@
+/* Color jitter: brightness, contrast, saturation and hue as torchvision's ColorJitter applies them
+ * to PIL images. Eight or sixteen pixels of four bytes at a time, in vector extensions; compiled
+ * for each TARGET.
+ *
+ * Brightness, contrast and saturation are Pillow's ImageEnhance: a blend of the image with black,
+ * with its mean luma, with its own luma (libImaging/Blend.c),
+ *
+ *     result = cut(a + factor * (b - a)) in single floats, limited to 0 ... 255,
+ *
+ * and the luma is (19595 R + 38470 G + 7471 B + 2^15) >> 16 (libImaging/Convert.c). Both are
+ * reproduced to the bit.
+ *
+ * Hue: Pillow's HSV (Convert.c: rgb2hsv, hsv2rgb) keeps hue and saturation as bytes, 255 being the
+ * whole circle, cut off; torchvision adds int(255 * shift) to that byte, modulo 256. A step of such
+ * a hue is up to six levels of a color, so that the bytes have to be reproduced. The fractions are
+ * computed by fewer divisions than Pillow does it; where one lies within a rounding error of a
+ * whole number, the byte may differ by one.
+ */
+#ifndef TARGET
+#define TARGET generic
+#endif
+
+#include "kernels.h"
+
+INLINE f32x8 to_float(i32x8 v) { return __builtin_convertvector(v, f32x8); }
+
+INLINE i32x8 cut(f32x8 v) { return __builtin_convertvector(v, i32x8); }
+
+INLINE i32x8 red_of(i32x8 pixel) { return pixel & 255; }
+
+INLINE i32x8 green_of(i32x8 pixel) { return pixel >> 8 & 255; }
+
+INLINE i32x8 blue_of(i32x8 pixel) { return pixel >> 16 & 255; }
+
+INLINE i32x8 pixel_of(i32x8 r, i32x8 g, i32x8 b) { return r | g << 8 | b << 16; }
+
+INLINE i32x8 luma_of(i32x8 pixel) {
+    const i32x8 weighted = red_of(pixel) * 19595 + green_of(pixel) * 38470 + blue_of(pixel) * 7471;
+    return (weighted + 0x8000) >> 16;
+}
+
+INLINE i32x8 blend(i32x8 from, i32x8 to, float factor) {
+    const f32x8 v = to_float(from) + factor * to_float(to - from);
+    const i32x8 low = v < 0.0f, high = v > 255.0f;
+    const i32x8 whole = cut((f32x8)(~(low | high) & (i32x8)v));
+    return whole | (high & 255);
+}
+
+/* Brightness (gray 0) and contrast (gray: the image's mean luma). */
+void TARGETED(blend_with)(uint32_t *pixels, int n, int gray, float factor) {
+    const i32x8 from = (i32x8){0} + gray;
+    for (int i = 0; i < n; i += 8) {
+        const i32x8 p = load_i32x8(pixels + i);
+        const i32x8 r = blend(from, red_of(p), factor);
+        const i32x8 g = blend(from, green_of(p), factor);
+        const i32x8 b = blend(from, blue_of(p), factor);
+        store_i32x8(pixels + i, pixel_of(r, g, b));
+    }
+}
+
+void TARGETED(saturate)(uint32_t *pixels, int n, float factor) {
+    for (int i = 0; i < n; i += 8) {
+        const i32x8 p = load_i32x8(pixels + i), luma = luma_of(p);
+        const i32x8 r = blend(luma, red_of(p), factor);
+        const i32x8 g = blend(luma, green_of(p), factor);
+        const i32x8 b = blend(luma, blue_of(p), factor);
+        store_i32x8(pixels + i, pixel_of(r, g, b));
+    }
+}
+
+int64_t TARGETED(sum_luma)(const uint32_t *pixels, int n) {
+    const int whole = n & ~7;
+    i32x8 sums = {0}; /* 16384 / 8 pixels of 255 at most */
+    for (int i = 0; i < whole; i += 8) sums += luma_of(load_i32x8(pixels + i));
+    int64_t sum = 0;
+    for (int k = 0; k < 8; k++) sum += sums[k];
+    for (int i = whole; i < n; i++) {
+        const uint32_t p = pixels[i];
+        sum += ((p & 255) * 19595 + (p >> 8 & 255) * 38470 + (p >> 16 & 255) * 7471 + 0x8000) >> 16;
+    }
+    return sum;
+}
+
+/* Sixteen pixels in lanes of 16 bits: the first eight in the even lanes, the others in the odd. */
+INLINE i16x16 join(i32x8 even, i32x8 odd) { return (i16x16)(even | odd << 16); }
+
+INLINE i32x8 even_of(i16x16 v) { return (i32x8)v & 0xffff; }
+
+INLINE i32x8 odd_of(i16x16 v) { return (i32x8)((u32x8)v >> 16); }
+
+INLINE i16x16 choose(i16x16 mask, i16x16 a, i16x16 b) { return (mask & a) | (~mask & b); }
+
+INLINE i16x16 larger(i16x16 a, i16x16 b) { return choose(a > b, a, b); }
+
+INLINE i16x16 smaller(i16x16 a, i16x16 b) { return choose(a < b, a, b); }
+
+/* cut(a * factor / b) for a >= 0, b > 0 */
+INLINE i16x16 divide(i16x16 a, float factor, i16x16 b) {
+    return join(cut(to_float(even_of(a)) * factor / to_float(even_of(b))),
+                cut(to_float(odd_of(a)) * factor / to_float(odd_of(b))));
+}
+
+/* round(a * b / 65025) for a up to 255, b up to 65025 (as unsigned lanes) */
+INLINE i16x16 share(i16x16 a, u16x16 b) {
+    const float by = 1.0f / 65025;
+    return join(cut(to_float(even_of(a)) * by * to_float(even_of((i16x16)b)) + 0.5f),
+                cut(to_float(odd_of(a)) * by * to_float(odd_of((i16x16)b)) + 0.5f));
+}
+
+void TARGETED(turn_hue)(uint32_t *pixels, int n, int steps) {
+    for (int i = 0; i < n; i += 16) {
+        const i32x8 even = load_i32x8(pixels + i), odd = load_i32x8(pixels + i + 8);
+        i16x16 r = join(red_of(even), red_of(odd)), g = join(green_of(even), green_of(odd));
+        i16x16 b = join(blue_of(even), blue_of(odd));
+
+        /* to hue and saturation, 0 to 255, and value; `six` is six times the hue times the range */
+        const i16x16 value = larger(larger(r, g), b), range = value - smaller(smaller(r, g), b);
+        const i16x16 is_red = r == value, is_green = ~is_red & (g == value);
+        const i16x16 is_blue = ~(is_red | is_green);
+        i16x16 six = (is_red & (g - b)) | (is_green & (2 * range + b - r));
+        six |= is_blue & (4 * range + r - g);
+        six += (six < 0) & (6 * range);
+        /* a range or a value of 0 becomes 1 (a comparison gives -1): gray has hue and saturation 0 */
+        i16x16 hue = divide(six, 42.5f, range - (range == 0));
+        const i16x16 saturation = divide(range, 255.0f, value - (value == 0));
+
+        /* turned, in sixths of the circle: hue * 6 / 255 = sector + part / 255 */
+        hue = (hue + (int16_t)steps) & 255;
+        const i16x16 at = hue * 6;
+        i16x16 sector = (at + 1 + (at >> 8)) >> 8; /* at / 255 */
+        i16x16 part = at - 255 * sector;
+
+        /* back: the largest channel is `value`, the smallest `low`, the third `middle` */
+        part = choose(-(sector & 1), part, 255 - part);
+        const u16x16 scaled = (u16x16)value * (u16x16)(255 - saturation) + 128;
+        const i16x16 low = (i16x16)((scaled + (scaled >> 8)) >> 8); /* round(... / 255) */
+        const i16x16 middle = share(value, 65025 - (u16x16)saturation * (u16x16)part);
+        sector &= sector != 6; /* a hue of 255 is the end of the circle */
+        const i16x16 in0 = sector == 0, in1 = sector == 1, in2 = sector == 2;
+        const i16x16 in3 = sector == 3, in4 = sector == 4, in5 = sector == 5;
+        r = ((in0 | in5) & value) | ((in1 | in4) & middle) | ((in2 | in3) & low);
+        g = ((in1 | in2) & value) | ((in0 | in3) & middle) | ((in4 | in5) & low);
+        b = ((in3 | in4) & value) | ((in2 | in5) & middle) | ((in0 | in1) & low);
+        store_i32x8(pixels + i, pixel_of(even_of(r), even_of(g), even_of(b)));
+        store_i32x8(pixels + i + 8, pixel_of(odd_of(r), odd_of(g), odd_of(b)));
+    }
+}
+
+/* Each pixel is stored with the byte after it, which the next one overwrites. */
+void TARGETED(pack)(const uint32_t *from, int n, int mirror, int bgr, u8 *to) {
+    const uint32_t *p = mirror ? from + n - 1 : from;
+    const int step = mirror ? -1 : 1;
+    for (int i = 0; i < n; i++, p += step, to += 3) {
+        uint32_t v = *p;
+        if (bgr) v = (v & 0xff00) | v >> 16 | (v & 0xff) << 16;
+        if (i + 1 < n) {
+            memcpy(to, &v, 4);
+        } else {
+            to[0] = (u8)v;
+            to[1] = (u8)(v >> 8);
+            to[2] = (u8)(v >> 16);
+        }
+    }
+}
