@@ -20,7 +20,7 @@ from single_image_gen.engines.native.library import (
     NO_MEMORY,
     OK,
     LibraryError,
-    library,
+    load_library,
     unavailable,
 )
 from single_image_gen.engines.native.workspace import JOB, thread_workspace
@@ -51,7 +51,7 @@ def render(source: Source, params: Params, recipe: Recipe, *, bgr: bool = False)
         LibraryError: the compiled library cannot be used.
         ValueError: parameters that no recipe draws, such as a crop outside of the source.
     """
-    call, workspace, levels = library().sig_render, thread_workspace(), levels_of(source)
+    call, workspace, levels = load_library().sig_render, thread_workspace(), levels_of(source)
     pack(workspace.job, params, recipe, bgr=bgr)
     side = recipe.img_size
     pixels = np.empty((side, side, 3), np.uint8)

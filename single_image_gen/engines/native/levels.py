@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from single_image_gen.engines.native.library import MAX_LEVELS, NO_MEMORY, OK, Level, library
+from single_image_gen.engines.native.library import MAX_LEVELS, NO_MEMORY, OK, Level, load_library
 
 if TYPE_CHECKING:
     from single_image_gen.engines.native.workspace import Workspace
@@ -139,7 +139,7 @@ def _missing(table: Table, k: int) -> list[int]:
 def _size(table: Table, k: int) -> tuple[int, int, int]:
     """(width, height, parent) of a level."""
     width, height, parent = ctypes.c_int32(), ctypes.c_int32(), ctypes.c_int32()
-    result = library().sig_level_size(table.levels, k, width, height, parent)
+    result = load_library().sig_level_size(table.levels, k, width, height, parent)
     if result != OK:
         raise ValueError(f"there is no level {k} of this source (result {result})")
     return width.value, height.value, parent.value
@@ -149,7 +149,7 @@ def _made(table: Table, k: int, workspace: Workspace) -> Pixels:
     width, height, parent = _size(table, k)
     pixels = np.empty((height, width, 3), np.uint8)
     level = Level(pixels.ctypes.data, width, height)
-    result = library().sig_make_level(table.levels[parent], level, workspace.address)
+    result = load_library().sig_make_level(table.levels[parent], level, workspace.address)
     if result == NO_MEMORY:
         raise MemoryError(f"no memory to make level {k} of a source")
     if result != OK:

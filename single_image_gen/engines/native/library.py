@@ -34,7 +34,7 @@ class LibraryError(Exception):
 
 
 @lru_cache(maxsize=1)
-def library() -> ctypes.CDLL:
+def load_library() -> ctypes.CDLL:
     """The library, its functions declared.
 
     Raises:
@@ -56,7 +56,7 @@ def library() -> ctypes.CDLL:
 def unavailable() -> str | None:
     """Why the library cannot be used, in one line; None if it can."""
     try:
-        library()
+        load_library()
     except LibraryError as error:
         return str(error)
     return None

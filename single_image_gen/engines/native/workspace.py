@@ -7,7 +7,7 @@ import os
 import struct
 import threading
 
-from single_image_gen.engines.native.library import PORTABLE, library
+from single_image_gen.engines.native.library import PORTABLE, load_library
 
 # sig_job in src/native.h
 JOB = struct.Struct("@6d20i")
@@ -23,7 +23,7 @@ class Workspace:
     """
 
     def __init__(self, *, portable: bool) -> None:
-        self._library = library()
+        self._library = load_library()
         self.address: int | None = self._library.sig_workspace_new(portable)
         if self.address is None:
             raise MemoryError("no memory for the native engine's workspace")

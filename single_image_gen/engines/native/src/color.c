@@ -26,6 +26,7 @@ INLINE f32x8 to_float(i32x8 v) { return __builtin_convertvector(v, f32x8); }
 
 INLINE i32x8 cut(f32x8 v) { return __builtin_convertvector(v, i32x8); }
 
+/* The channels of a pixel; its fourth byte may be anything. */
 INLINE i32x8 red_of(i32x8 pixel) { return pixel & 255; }
 
 INLINE i32x8 green_of(i32x8 pixel) { return pixel >> 8 & 255; }
@@ -39,14 +40,27 @@ INLINE i32x8 luma_of(i32x8 pixel) {
     return (weighted + 0x8000) >> 16;
 }
 
+/* Whole numbers from 0 up, to 255 at most. */
+INLINE i32x8 limit(i32x8 v) { return (v | (v > 255)) & 255; }
+
 INLINE i32x8 blend(i32x8 from, i32x8 to, float factor) {
     const f32x8 v = to_float(from) + factor * to_float(to - from);
-    const i32x8 low = v < 0.0f, high = v > 255.0f;
-    const i32x8 whole = cut((f32x8)(~(low | high) & (i32x8)v));
-    return whole | (high & 255);
+    const i32x8 positive = v > 0.0f;
+    return limit(cut((f32x8)((i32x8)v & positive)));
 }
 
-/* Brightness (gray 0) and contrast (gray: the image's mean luma). */
+/* Brightness is a blend with black, which is shorter: nothing to add, nothing below 0. */
+void TARGETED(brighten)(uint32_t *pixels, int n, float factor) {
+    for (int i = 0; i < n; i += 8) {
+        const i32x8 p = load_i32x8(pixels + i);
+        const i32x8 r = limit(cut(factor * to_float(red_of(p))));
+        const i32x8 g = limit(cut(factor * to_float(green_of(p))));
+        const i32x8 b = limit(cut(factor * to_float(blue_of(p))));
+        store_i32x8(pixels + i, pixel_of(r, g, b));
+    }
+}
+
+/* Contrast is a blend with the image's mean luma. */
 void TARGETED(blend_with)(uint32_t *pixels, int n, int gray, float factor) {
     const i32x8 from = (i32x8){0} + gray;
     for (int i = 0; i < n; i += 8) {
@@ -143,22 +157,5 @@ void TARGETED(turn_hue)(uint32_t *pixels, int n, int steps) {
         b = ((in3 | in4) & value) | ((in2 | in5) & middle) | ((in0 | in1) & low);
         store_i32x8(pixels + i, pixel_of(even_of(r), even_of(g), even_of(b)));
         store_i32x8(pixels + i + 8, pixel_of(odd_of(r), odd_of(g), odd_of(b)));
-    }
-}
-
-/* Each pixel is stored with the byte after it, which the next one overwrites. */
-void TARGETED(pack)(const uint32_t *from, int n, int mirror, int bgr, u8 *to) {
-    const uint32_t *p = mirror ? from + n - 1 : from;
-    const int step = mirror ? -1 : 1;
-    for (int i = 0; i < n; i++, p += step, to += 3) {
-        uint32_t v = *p;
-        if (bgr) v = (v & 0xff00) | v >> 16 | (v & 0xff) << 16;
-        if (i + 1 < n) {
-            memcpy(to, &v, 4);
-        } else {
-            to[0] = (u8)v;
-            to[1] = (u8)(v >> 8);
-            to[2] = (u8)(v >> 16);
-        }
     }
 }

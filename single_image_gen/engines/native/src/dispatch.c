@@ -19,10 +19,19 @@ static int has_avx2(void) {
 }
 #endif
 
-#define KERNELS(name)                                                                              \
-    {                                                                                              \
-        #name,           sum_rows_##name, sum_columns_##name, warp3_##name,    warp4_##name,       \
-        blend_with_##name, saturate_##name, turn_hue_##name,    sum_luma_##name, pack_##name,      \
+#define KERNELS(name)                                                                             \
+    {                                                                                             \
+        .target = #name,                                                                          \
+        .sum_rows = sum_rows_##name,                                                              \
+        .sum_columns = sum_columns_##name,                                                        \
+        .warp3 = warp3_##name,                                                                    \
+        .warp4 = warp4_##name,                                                                    \
+        .brighten = brighten_##name,                                                              \
+        .blend_with = blend_with_##name,                                                          \
+        .saturate = saturate_##name,                                                              \
+        .turn_hue = turn_hue_##name,                                                              \
+        .sum_luma = sum_luma_##name,                                                              \
+        .pack = pack_##name,                                                                      \
     }
 
 static const kernels generic = KERNELS(generic);

@@ -25,6 +25,7 @@ typedef struct {
     int32_t x_low, x_high;   /* the first and the last column; points beyond are moved there */
     int32_t y_low, y_high;   /* the first and the last row */
     int32_t count;
+    int32_t inside;          /* no point lies beyond the middles of the first and the last ones */
     int64_t prefetch;        /* bytes from here to what will be sampled soon; 0 for none */
 } sample_run;
 
@@ -51,6 +52,7 @@ typedef struct {
     void (*warp4)(const sample_run *run, u8 *to);
 
     /* Color operations on n pixels of four bytes in place, see color.c; n is a multiple of 16. */
+    void (*brighten)(uint32_t *pixels, int n, float factor);
     void (*blend_with)(uint32_t *pixels, int n, int gray, float factor);
     void (*saturate)(uint32_t *pixels, int n, float factor);
     void (*turn_hue)(uint32_t *pixels, int n, int steps);
@@ -71,6 +73,7 @@ typedef struct {
                               u8 *);                                                              \
     void warp3_##target(const sample_run *, u8 *);                                                \
     void warp4_##target(const sample_run *, u8 *);                                                \
+    void brighten_##target(uint32_t *, int, float);                                               \
     void blend_with_##target(uint32_t *, int, int, float);                                        \
     void saturate_##target(uint32_t *, int, float);                                               \
     void turn_hue_##target(uint32_t *, int, int);                                                 \

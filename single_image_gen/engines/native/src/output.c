@@ -33,7 +33,7 @@ uint32_t *output_row(const output *image, int v) {
 void adjust(const kernels *steps, uint32_t *row, int n, int operation, double value, int gray) {
     n = (n + 15) / 16 * 16;
     switch (operation) {
-    case SIG_BRIGHTNESS: steps->blend_with(row, n, 0, (float)value); break;
+    case SIG_BRIGHTNESS: steps->brighten(row, n, (float)value); break;
     case SIG_CONTRAST: steps->blend_with(row, n, gray, (float)value); break;
     case SIG_SATURATION: steps->saturate(row, n, (float)value); break;
     default: steps->turn_hue(row, n, (int)(value * 255) & 255);

@@ -63,9 +63,7 @@ static void sample_matrix(const sig_job *job, const axis *columns, const axis *r
 
 /* Rows of samples, a window of them that moves downward. */
 typedef struct {
-    const kernels *steps;
-    const plane *level;
-    const affine *map;
+    const sampler *turned;
     u8 *pixels;
     int64_t stride;
     int columns, rows;      /* samples in all */
@@ -91,7 +89,7 @@ static void window_move(window *rows, int first, int stop) {
         const int right = left + TILE_COLUMNS < rows->columns ? left + TILE_COLUMNS : rows->columns;
         for (int j = rows->end; j < end; j++) {
             u8 *line = rows->pixels + (j - rows->begin) * rows->stride;
-            sample_row(rows->steps, rows->level, rows->map, j, left, right, (uint32_t *)line);
+            sample_row(rows->turned, j, left, right, (uint32_t *)line);
         }
     }
     rows->end = end;
@@ -102,8 +100,8 @@ static void reduce_rows(window *rows, const resize *plan, u8 *line, output *imag
         const int first = plan->row_taps.first[v];
         window_move(rows, first, first + plan->row_taps.count[v]);
         const u8 *from = rows->pixels + (first - rows->begin) * rows->stride;
-        sum_rows_of(rows->steps, plan, v, from, rows->stride, 4 * rows->columns, 0, line);
-        sum_columns_of(rows->steps, plan, line, 4, 0, side, (u8 *)output_row(image, v));
+        sum_rows_of(image->steps, plan, v, from, rows->stride, 4 * rows->columns, 0, line);
+        sum_columns_of(image->steps, plan, line, 4, 0, side, (u8 *)output_row(image, v));
         output_row_done(image, v);
     }
 }
@@ -128,9 +126,12 @@ int32_t render_paper(const sig_job *job, const sig_level *levels, sig_workspace 
     const axis columns = sample_axis(crop->width, factor_x, job);
     const axis rows = sample_axis(crop->height, factor_y, job);
     double matrix[6];
-    affine map;
+    sampler turned;
+    const plane from = {level->pixels, 3 * (int64_t)level->width, level->width, level->height, 3};
     sample_matrix(job, &columns, &rows, factor_x, factor_y, matrix);
-    if (!affine_from(matrix, columns.pixels, rows.pixels, &map)) return SIG_BAD_JOB;
+    if (!sampler_of(workspace->steps, &from, matrix, columns.pixels, rows.pixels, &turned))
+        return SIG_BAD_JOB;
+    turned.prefetch = next_tile(&turned.map, from.stride);
 
     const int64_t stride = 4 * ((int64_t)columns.pixels + 8);
     const int height = max_taps(&rows) + TILE_ROWS;
@@ -144,13 +145,8 @@ int32_t render_paper(const sig_job *job, const sig_level *levels, sig_workspace 
 
     const resize plan = resize_in(memory + plan_at, &columns, &rows);
     resize_prepare(&plan, 0, job->side, 0, job->side);
-    const int64_t level_stride = 3 * (int64_t)level->width;
-    const plane from = {level->pixels, level_stride, level->width, level->height, 3,
-                        next_tile(&map, level_stride)};
     window samples = {
-        .steps = workspace->steps,
-        .level = &from,
-        .map = &map,
+        .turned = &turned,
         .pixels = memory + window_at,
         .stride = stride,
         .columns = columns.pixels,

@@ -141,12 +141,12 @@ static void resize_spans(const kernels *steps, const resize *plan, const u8 *cro
     }
 }
 
-static void warp_rows(const plane *canvas, const affine *map, output *image, int side) {
+static void warp_rows(const sampler *canvas, output *image, int side) {
     for (int v = 0; v < side; v++) {
         int begin = 0, end = side;
-        clip_row(canvas, map, v, &begin, &end);
+        clip_row(canvas, v, &begin, &end);
         uint32_t *row = output_row(image, v);
-        sample_row(image->steps, canvas, map, v, begin, end, row);
+        sample_row(canvas, v, begin, end, row);
         memset(row, 0, sizeof *row * (size_t)begin);
         memset(row + end, 0, sizeof *row * (size_t)(side - end));
         output_row_done(image, v);
@@ -164,9 +164,7 @@ int32_t render_script(const sig_job *job, const sig_level *levels, sig_workspace
     if (problem) return problem;
 
     double matrix[6];
-    affine map;
     canvas_matrix(job, canvas, matrix);
-    if (!affine_from(matrix, side, side, &map)) return SIG_BAD_JOB;
     const cropped x = crop_axis(box->left, box->width, levels->width, level->width, canvas, job->filter);
     const cropped y = crop_axis(box->top, box->height, levels->height, level->height, canvas, job->filter);
 
@@ -181,6 +179,9 @@ int32_t render_script(const sig_job *job, const sig_level *levels, sig_workspace
     u8 *memory = workspace_memory(workspace, total);
     if (!memory) return SIG_NO_MEMORY;
 
+    sampler turned;
+    const plane drawn = {memory + canvas_at, canvas_stride, canvas, canvas, 4};
+    if (!sampler_of(workspace->steps, &drawn, matrix, side, side, &turned)) return SIG_BAD_JOB;
     span *spans = (span *)(memory + spans_at);
     int top, bottom;
     find_spans(matrix, side, canvas, spans, &top, &bottom);
@@ -193,9 +194,8 @@ int32_t render_script(const sig_job *job, const sig_level *levels, sig_workspace
     resize_spans(workspace->steps, &plan, crop, stride, spans, top, bottom, memory + line_at,
                  memory + canvas_at, canvas_stride);
 
-    const plane turned = {memory + canvas_at, canvas_stride, canvas, canvas, 4, 0};
     output image = output_in(memory + output_at, job, workspace->steps, out);
-    warp_rows(&turned, &map, &image, side);
+    warp_rows(&turned, &image, side);
     output_finish(&image);
     return SIG_OK;
 }

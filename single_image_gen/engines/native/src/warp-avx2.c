@@ -18,6 +18,10 @@ INLINE __m128i load_four(const u8 *p, int64_t stride) {
     return _mm_castps_si128(_mm_loadh_pi(_mm_castsi128_ps(above), (const __m64 *)(p + stride)));
 }
 
+INLINE __m256i clamp(__m256i v, __m256i low, __m256i high) {
+    return _mm256_min_epi32(high, _mm256_max_epi32(low, v));
+}
+
 /* Samples i and i + 4: in each half four sums of 32 bits, one for each channel. */
 INLINE __m256i sum_samples(const u8 *origin, const int32_t *offset, int64_t stride, __m256i gather,
                            __m256i weights, int i) {
@@ -32,8 +36,8 @@ INLINE __m256i sum_samples(const u8 *origin, const int32_t *offset, int64_t stri
     return _mm256_srai_epi32(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)), 7);
 }
 
-/* `size` is a constant wherever this is inlined. */
-INLINE void warp(const sample_run *run, int size, u8 *to) {
+/* `size` and `inside` are constants wherever this is inlined. */
+INLINE void warp(const sample_run *run, int size, int inside, u8 *to) {
     /* of each channel the pixel, its neighbor, and those below, side by side */
     const __m256i gather = _mm256_broadcastsi128_si256(
         size == 3 ? _mm_setr_epi8(0, 3, 8, 11, 1, 4, 9, 12, 2, 5, 10, 13, -1, -1, -1, -1)
@@ -51,12 +55,15 @@ INLINE void warp(const sample_run *run, int size, u8 *to) {
     const __m256i dx8 = _mm256_slli_epi32(dx, 3), dy8 = _mm256_slli_epi32(dy, 3);
     int32_t offset[8] __attribute__((aligned(32)));
     for (int u = 0; u < run->count; u += 8, to += 32) {
-        const __m256i x = _mm256_min_epi32(x_high, _mm256_max_epi32(x_low, next_x));
-        const __m256i y = _mm256_min_epi32(y_high, _mm256_max_epi32(y_low, next_y));
+        const __m256i x = inside ? next_x : clamp(next_x, x_low, x_high);
+        const __m256i y = inside ? next_y : clamp(next_y, y_low, y_high);
         next_x = _mm256_add_epi32(next_x, dx8);
         next_y = _mm256_add_epi32(next_y, dy8);
-        const __m256i column = _mm256_min_epi32(last_column, _mm256_srai_epi32(x, 16));
-        const __m256i row = _mm256_min_epi32(last_row, _mm256_srai_epi32(y, 16));
+        __m256i column = _mm256_srai_epi32(x, 16), row = _mm256_srai_epi32(y, 16);
+        if (!inside) { /* the last ones are reached from those before them, with a fraction of 1 */
+            column = _mm256_min_epi32(last_column, column);
+            row = _mm256_min_epi32(last_row, row);
+        }
         const __m256i f = _mm256_srai_epi32(_mm256_sub_epi32(x, _mm256_slli_epi32(column, 16)), 9);
         const __m256i g = _mm256_srai_epi32(_mm256_sub_epi32(y, _mm256_slli_epi32(row, 16)), 9);
         const __m256i w3 =
@@ -88,9 +95,19 @@ INLINE void warp(const sample_run *run, int size, u8 *to) {
     }
 }
 
-void warp3_avx2(const sample_run *run, u8 *to) { warp(run, 3, to); }
+void warp3_avx2(const sample_run *run, u8 *to) {
+    if (run->inside)
+        warp(run, 3, 1, to);
+    else
+        warp(run, 3, 0, to);
+}
 
-void warp4_avx2(const sample_run *run, u8 *to) { warp(run, 4, to); }
+void warp4_avx2(const sample_run *run, u8 *to) {
+    if (run->inside)
+        warp(run, 4, 1, to);
+    else
+        warp(run, 4, 0, to);
+}
 
 AVX2_END
 

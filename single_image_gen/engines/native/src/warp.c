@@ -25,7 +25,7 @@ static int to_fixed(double value, int64_t *fixed) {
     return 1;
 }
 
-int affine_from(const double m[6], int columns, int rows, affine *map) {
+static int affine_of(const double m[6], int columns, int rows, affine *map) {
     int64_t unused;
     for (int corner = 0; corner < 4; corner++) {
         const double u = corner % 2 ? columns - 1 : 0, v = corner / 2 ? rows - 1 : 0;
@@ -34,6 +34,26 @@ int affine_from(const double m[6], int columns, int rows, affine *map) {
     }
     return to_fixed(m[0], &map->a) && to_fixed(m[1], &map->b) && to_fixed(m[2], &map->x) &&
            to_fixed(m[3], &map->c) && to_fixed(m[4], &map->d) && to_fixed(m[5], &map->y);
+}
+
+/* How many pixels a run with this step (2^-32) may have. */
+static int run_length(int64_t step, int64_t reach) {
+    const int64_t size = (step < 0 ? -step : step) + 65536;
+    const int64_t most = (reach << 31) / size; /* half of the reach: it begins within the other */
+    return most < 1 ? 1 : most > RUN ? RUN : (int)most;
+}
+
+int sampler_of(const kernels *steps, const plane *from, const double matrix[6], int columns,
+               int rows, sampler *made) {
+    made->steps = steps;
+    made->from = *from;
+    made->prefetch = 0;
+    if (!affine_of(matrix, columns, rows, &made->map)) return 0;
+    const int64_t rows_within = ((int64_t)1 << 30) / from->stride;
+    made->reach_y = rows_within < REACH ? (int32_t)rows_within : REACH;
+    const int by_x = run_length(made->map.a, REACH), by_y = run_length(made->map.c, made->reach_y);
+    made->run_length = by_x < by_y ? by_x : by_y;
+    return 1;
 }
 
 static int64_t floor_divide(int64_t a, int64_t b) {
@@ -61,9 +81,10 @@ static void clip_axis(int64_t start, int64_t step, int64_t limit, int *begin, in
     *end = (int)high;
 }
 
-void clip_row(const plane *from, const affine *map, int v, int *begin, int *end) {
-    clip_axis(map->x + map->b * v, map->a, (int64_t)from->width << 32, begin, end);
-    clip_axis(map->y + map->d * v, map->c, (int64_t)from->height << 32, begin, end);
+void clip_row(const sampler *by, int v, int *begin, int *end) {
+    const affine *map = &by->map;
+    clip_axis(map->x + map->b * v, map->a, (int64_t)by->from.width << 32, begin, end);
+    clip_axis(map->y + map->d * v, map->c, (int64_t)by->from.height << 32, begin, end);
 }
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high) {
@@ -89,58 +110,67 @@ static void warp_carefully(const plane *from, const sample_run *run, u8 *to) {
     }
 }
 
-/* How many pixels a run with this step (2^-32) may have. */
-static int run_length(int64_t step, int64_t reach) {
-    const int64_t size = (step < 0 ? -step : step) + 65536;
-    const int64_t most = (reach << 31) / size; /* half of the reach: it begins within the other */
-    return most < 1 ? 1 : most > RUN ? RUN : (int)most;
-}
-
 static int32_t per_pixel(int64_t step, int count) {
     return count == 1 ? 0 : (int32_t)((step + 32768) >> 16);
 }
 
-/* Whether a sample's eight bytes may end beyond the plane: those of the last two pixels do. */
-static int reaches_end(const plane *from, const sample_run *run, int64_t column, int64_t line) {
-    const int64_t x = run->x + (int64_t)run->dx * (run->count - 1);
-    const int64_t y = run->y + (int64_t)run->dy * (run->count - 1);
-    const int64_t rightmost = column + ((x > run->x ? x : run->x) >> 16);
-    const int64_t lowest = line + ((y > run->y ? y : run->y) >> 16);
-    return rightmost >= from->width - 2 && lowest >= from->height - 2;
+static int32_t last_point(int32_t first, int32_t step, int count) { return first + step * (count - 1); }
+
+static int is_between(int32_t a, int32_t b, int32_t low, int32_t high) {
+    return a >= low && b >= low && a < high && b < high;
 }
 
-void sample_row(const kernels *steps, const plane *from, const affine *map, int v, int begin,
-                int end, uint32_t *row) {
-    const int64_t half = (int64_t)1 << 31, x0 = map->x + map->b * v - half, y0 = map->y + map->d * v - half;
-    const int64_t rows_within = ((int64_t)1 << 30) / from->stride;
-    const int64_t reach_y = rows_within < REACH ? rows_within : REACH;
-    const int by_x = run_length(map->a, REACH), by_y = run_length(map->c, reach_y);
-    const int length = by_x < by_y ? by_x : by_y;
-    const int tiny = from->width < 2 || from->height < 2;
-    for (int u = begin; u < end; u += length) {
-        const int64_t x = x0 + map->a * u, y = y0 + map->c * u;
-        const int64_t column = clamp(x >> 32, 0, from->width - 1);
-        const int64_t line = clamp(y >> 32, 0, from->height - 1);
-        const sample_run run = {
-            .origin = from->pixels + line * from->stride + column * from->size,
-            .stride = from->stride,
-            .x = (int32_t)clamp((x - (column << 32)) >> 16, -REACH * 65536, REACH * 65536),
-            .y = (int32_t)clamp((y - (line << 32)) >> 16, -reach_y * 65536, reach_y * 65536),
-            .dx = per_pixel(map->a, length),
-            .dy = per_pixel(map->c, length),
-            .x_low = (int32_t)clamp(-column, -REACH, 0) * 65536,
-            .x_high = (int32_t)clamp(from->width - 1 - column, 0, REACH) * 65536,
-            .y_low = (int32_t)clamp(-line, -reach_y, 0) * 65536,
-            .y_high = (int32_t)clamp(from->height - 1 - line, 0, reach_y) * 65536,
-            .count = end - u < length ? end - u : length,
-            .prefetch = from->prefetch,
-        };
+static int is_inside(const sample_run *run) {
+    return is_between(run->x, last_point(run->x, run->dx, run->count), run->x_low, run->x_high) &&
+           is_between(run->y, last_point(run->y, run->dy, run->count), run->y_low, run->y_high);
+}
+
+/* Whether a sample's eight bytes may end beyond the plane: those of its last two pixels do. */
+static int reaches_end(const sample_run *run) {
+    const int32_t x = last_point(run->x, run->dx, run->count);
+    const int32_t y = last_point(run->y, run->dy, run->count);
+    return (x > run->x ? x : run->x) >= run->x_high - 65536 &&
+           (y > run->y ? y : run->y) >= run->y_high - 65536;
+}
+
+/* The run that begins with a point in units of 2^-32, counted between middles. */
+static sample_run run_from(const sampler *by, int64_t x, int64_t y, int count) {
+    const plane *from = &by->from;
+    const int64_t reach_y = by->reach_y;
+    const int64_t column = clamp(x >> 32, 0, from->width - 1);
+    const int64_t row = clamp(y >> 32, 0, from->height - 1);
+    sample_run run = {
+        .origin = from->pixels + row * from->stride + column * from->size,
+        .stride = from->stride,
+        .x = (int32_t)clamp((x - (column << 32)) >> 16, -REACH * 65536, REACH * 65536),
+        .y = (int32_t)clamp((y - (row << 32)) >> 16, -reach_y * 65536, reach_y * 65536),
+        .dx = per_pixel(by->map.a, by->run_length),
+        .dy = per_pixel(by->map.c, by->run_length),
+        .x_low = (int32_t)clamp(-column, -REACH, 0) * 65536,
+        .x_high = (int32_t)clamp(from->width - 1 - column, 0, REACH) * 65536,
+        .y_low = (int32_t)clamp(-row, -reach_y, 0) * 65536,
+        .y_high = (int32_t)clamp(from->height - 1 - row, 0, reach_y) * 65536,
+        .count = count,
+        .prefetch = by->prefetch,
+    };
+    run.inside = is_inside(&run);
+    return run;
+}
+
+void sample_row(const sampler *by, int v, int begin, int end, uint32_t *row) {
+    const affine *map = &by->map;
+    const int64_t half = (int64_t)1 << 31;
+    const int64_t x = map->x + map->b * v - half, y = map->y + map->d * v - half;
+    const int tiny = by->from.width < 2 || by->from.height < 2;
+    for (int u = begin; u < end; u += by->run_length) {
+        const int count = end - u < by->run_length ? end - u : by->run_length;
+        const sample_run run = run_from(by, x + map->a * u, y + map->c * u, count);
         u8 *to = (u8 *)(row + u);
-        if (tiny || (from->size == 3 && reaches_end(from, &run, column, line)))
-            warp_carefully(from, &run, to);
-        else if (from->size == 3)
-            steps->warp3(&run, to);
+        if (tiny || (by->from.size == 3 && reaches_end(&run)))
+            warp_carefully(&by->from, &run, to);
+        else if (by->from.size == 3)
+            by->steps->warp3(&run, to);
         else
-            steps->warp4(&run, to);
+            by->steps->warp4(&run, to);
     }
 }

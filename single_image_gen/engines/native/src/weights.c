@@ -41,7 +41,7 @@ axis axis_of_pillow(double offset, double length, int pixels, int outputs, int f
 }
 
 int max_taps(const axis *along) {
-    return 2 * round_up(support_of(along->filter) * along->width) + 1;
+    return round_up(2 * support_of(along->filter) * along->width);
 }
 
 static int pitch_of(const axis *along) {
@@ -143,6 +143,7 @@ void compute_taps(const taps *to, const axis *along, int narrow_bits, int begin,
     double *values = (double *)to->first - to->pitch;
     const double scale = along->length / along->outputs, inverse = 1 / along->width;
     const double support = support_of(along->filter) * along->width;
+    const int most = max_taps(along);
     const int one = 1 << (to->narrow ? narrow_bits : WIDE_BITS);
     for (int i = begin; i < end; i++) {
         const double center = along->offset + (i + 0.5) * scale;
@@ -150,6 +151,9 @@ void compute_taps(const taps *to, const axis *along, int narrow_bits, int begin,
         if (first < 0) first = 0;
         if (stop > along->pixels) stop = along->pixels;
         if (first >= stop) first = stop - 1;
+        /* an interval of 2 * support holds that many middles; one more could only come from a
+           rounding, and would lie at the filter's end, where it is 0 */
+        if (stop - first > most) stop = first + most;
         const int n = stop - first;
         double sum = evaluate(along, (first - center + 0.5) * inverse, inverse, n, values);
         if (!(sum > 0)) sum = values[0] = 1;
