@@ -22,6 +22,15 @@
 
 #include "kernels.h"
 
+/* Functions of vectors of 32 bytes are here, not in simd.h: compiled for the target. */
+INLINE i32x8 load_i32x8(const uint32_t *from) {
+    i32x8 v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+INLINE void store_i32x8(uint32_t *to, i32x8 v) { memcpy(to, &v, sizeof v); }
+
 INLINE f32x8 to_float(i32x8 v) { return __builtin_convertvector(v, f32x8); }
 
 INLINE i32x8 cut(f32x8 v) { return __builtin_convertvector(v, i32x8); }

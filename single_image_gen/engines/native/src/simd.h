@@ -36,14 +36,6 @@ INLINE u8x8 load_u8x8(const u8 *from) {
     return v;
 }
 
-INLINE i32x8 load_i32x8(const uint32_t *from) {
-    i32x8 v;
-    memcpy(&v, from, sizeof v);
-    return v;
-}
-
-INLINE void store_i32x8(uint32_t *to, i32x8 v) { memcpy(to, &v, sizeof v); }
-
 INLINE i16x8 widen(u8x8 v) { return __builtin_convertvector(v, i16x8); }
 
 /* Lanes of 0 to 255, and what lies beyond cut off. */
