@@ -26,10 +26,7 @@ static int has_avx2(void) {
         .sum_columns = sum_columns_##name,                                                        \
         .warp3 = warp3_##name,                                                                    \
         .warp4 = warp4_##name,                                                                    \
-        .brighten = brighten_##name,                                                              \
-        .blend_with = blend_with_##name,                                                          \
-        .saturate = saturate_##name,                                                              \
-        .turn_hue = turn_hue_##name,                                                              \
+        .adjust = adjust_##name,                                                                  \
         .sum_luma = sum_luma_##name,                                                              \
         .pack = pack_##name,                                                                      \
     }

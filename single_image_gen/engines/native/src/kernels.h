@@ -29,6 +29,14 @@ typedef struct {
     int64_t prefetch;        /* bytes from here to what will be sampled soon; 0 for none */
 } sample_run;
 
+/* A color operation: its factor; for contrast also the gray to blend with, 0 to 255; for the hue in
+   the same place how far to turn it, 0 to 255 steps of 1/255. */
+typedef struct {
+    int operation;
+    float factor;
+    int level;
+} color_step;
+
 typedef struct {
     const char *target;
 
@@ -51,11 +59,9 @@ typedef struct {
     void (*warp3)(const sample_run *run, u8 *to);
     void (*warp4)(const sample_run *run, u8 *to);
 
-    /* Color operations on n pixels of four bytes in place, see color.c; n is a multiple of 16. */
-    void (*brighten)(uint32_t *pixels, int n, float factor);
-    void (*blend_with)(uint32_t *pixels, int n, int gray, float factor);
-    void (*saturate)(uint32_t *pixels, int n, float factor);
-    void (*turn_hue)(uint32_t *pixels, int n, int steps);
+    /* Color operations, one after another, on n pixels of four bytes in place, see color.c; n is a
+       multiple of 16. */
+    void (*adjust)(uint32_t *pixels, int n, const color_step *steps, int count);
     int64_t (*sum_luma)(const uint32_t *pixels, int n); /* of any n */
 
     /* n pixels of four bytes to three; `mirror`: in reverse order; `bgr`: blue first. */
@@ -73,10 +79,7 @@ typedef struct {
                               u8 *);                                                              \
     void warp3_##target(const sample_run *, u8 *);                                                \
     void warp4_##target(const sample_run *, u8 *);                                                \
-    void brighten_##target(uint32_t *, int, float);                                               \
-    void blend_with_##target(uint32_t *, int, int, float);                                        \
-    void saturate_##target(uint32_t *, int, float);                                               \
-    void turn_hue_##target(uint32_t *, int, int);                                                 \
+    void adjust_##target(uint32_t *, int, const color_step *, int);                               \
     int64_t sum_luma_##target(const uint32_t *, int);                                             \
     void pack_##target(const uint32_t *, int, int, int, u8 *);
 

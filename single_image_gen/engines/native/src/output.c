@@ -30,24 +30,26 @@ uint32_t *output_row(const output *image, int v) {
     return image->rows + (image->job->jitter ? (int64_t)image->pitch * v : 0);
 }
 
-void adjust(const kernels *steps, uint32_t *row, int n, int operation, double value, int gray) {
-    n = (n + 15) / 16 * 16;
-    switch (operation) {
-    case SIG_BRIGHTNESS: steps->brighten(row, n, (float)value); break;
-    case SIG_CONTRAST: steps->blend_with(row, n, gray, (float)value); break;
-    case SIG_SATURATION: steps->saturate(row, n, (float)value); break;
-    default: steps->turn_hue(row, n, (int)(value * 255) & 255);
-    }
+color_step color_step_of(int operation, double value, int gray) {
+    const int hue = operation == SIG_HUE;
+    const color_step step = {
+        .operation = operation,
+        .factor = hue ? 0 : (float)value,
+        .level = hue ? (int)(value * 255) & 255 : gray, /* as torchvision: cut off, modulo 256 */
+    };
+    return step;
 }
 
 /* The operations of the job's order from number `begin` up to `end`. */
 static void adjust_row(const output *image, uint32_t *row, int begin, int end, int gray) {
     const sig_job *job = image->job;
+    color_step steps[4];
     for (int k = begin; k < end; k++) {
         const int operation = job->order[k];
         const double value = operation == SIG_HUE ? job->hue : job->factor[operation];
-        adjust(image->steps, row, job->side, operation, value, gray);
+        steps[k - begin] = color_step_of(operation, value, gray);
     }
+    image->steps->adjust(row, (job->side + SPARE - 1) / SPARE * SPARE, steps, end - begin);
 }
 
 static int place_of_contrast(const sig_job *job) {
@@ -68,7 +70,8 @@ void output_row_done(output *image, int v) {
         store_row(image, row, v);
         return;
     }
-    adjust_row(image, row, 0, place_of_contrast(image->job), 0);
+    const int contrast = place_of_contrast(image->job);
+    if (contrast) adjust_row(image, row, 0, contrast, 0);
     image->luma += image->steps->sum_luma(row, image->job->side);
 }
 

@@ -23,8 +23,8 @@ uint32_t *output_row(const output *image, int v);
 void output_row_done(output *image, int v);
 void output_finish(output *image);
 
-/* One color operation on n pixels, and on up to 15 more. `value`: the factor, or the shift in turns;
-   `gray`: what contrast blends with. */
-void adjust(const kernels *steps, uint32_t *pixels, int n, int operation, double value, int gray);
+/* An operation by its value: a factor, or the hue's shift in turns. `gray`: what contrast blends
+   with. */
+color_step color_step_of(int operation, double value, int gray);
 
 #endif

@@ -23,6 +23,7 @@
 /* What a level leaves to reduce at least. A small image shows more of what is left out, and costs
    less; cubic and Lanczos filters have no variance that could be narrowed. */
 static double left_to_reduce(const sig_job *job) {
+    if (job->side <= 16) return 8.0;
     if (job->filter != SIG_BILINEAR) return 3.4;
     return job->side > 64 ? 1.7 : 2.5;
 }

@@ -74,6 +74,7 @@ int32_t sig_adjust(uint32_t *pixels, int32_t n, int32_t operation, double value,
         return SIG_BAD_JOB;
     if (operation == SIG_HUE ? !within(value, -0.5, 0.5) : !within(value, 0, 10000))
         return SIG_BAD_JOB;
-    adjust(workspace->steps, pixels, n, operation, value, gray);
+    const color_step step = color_step_of(operation, value, gray);
+    workspace->steps->adjust(pixels, n, &step, 1);
     return SIG_OK;
 }

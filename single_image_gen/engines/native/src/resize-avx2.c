@@ -14,7 +14,7 @@ AVX2_BEGIN
 INLINE __m256i load32(const u8 *from) { return _mm256_loadu_si256((const __m256i *)from); }
 
 /* Two weights in every 16 bits: bytes a, b. */
-INLINE __m256i byte_pair(int a, int b) { return _mm256_set1_epi16((int16_t)((a & 255) | b << 8)); }
+INLINE __m256i byte_pair(int a, int b) { return _mm256_set1_epi16((int16_t)((a & 255) + b * 256)); }
 
 void sum_rows_avx2(const u8 *from, int64_t stride, const int16_t *weights, int count, int n,
                    int prefetch, u8 *to) {

@@ -12,8 +12,10 @@
 #include "resize.h"
 #include "warp.h"
 
-/* What a level leaves to reduce at least, see levels.c. */
-static const double LEFT = 2.0;
+/* What a level leaves to reduce at least, see levels.c. Of the smallest images every pixel counts:
+   there a level's pixels across the crop's edges show, and more costs nothing. */
+static double left_to_reduce(int side) { return side > 16 ? 2.0 : 8.0; }
+
 /* Rows of the source that are fetched ahead: those that the next canvas row begins with. */
 enum { PREFETCH_ROWS = 2 };
 
@@ -158,7 +160,7 @@ int32_t render_script(const sig_job *job, const sig_level *levels, sig_workspace
     const int side = job->side, canvas = (int)(1.4142135623730951 * side);
     const sig_box *box = &job->crop;
     const int shorter = box->width < box->height ? box->width : box->height;
-    const int k = choose_level(levels, (double)shorter / canvas, LEFT);
+    const int k = choose_level(levels, (double)shorter / canvas, left_to_reduce(side));
     const sig_level *level = levels + k;
     const int32_t problem = check_level(levels, k);
     if (problem) return problem;
