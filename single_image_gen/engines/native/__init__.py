@@ -27,8 +27,8 @@ from single_image_gen.engines.native.workspace import JOB, thread_workspace
 
 if TYPE_CHECKING:
     from single_image_gen.draw.params import Params
-    from single_image_gen.recipe import Recipe
     from single_image_gen.photo.source import Pixels, Source
+    from single_image_gen.recipe import Recipe
 
 __all__ = ["KERNEL_VERSION", "LibraryError", "pack", "render", "unavailable"]
 

@@ -12,11 +12,11 @@ from PIL import Image, ImageEnhance
 from torchvision.transforms.v2 import functional as F
 
 from single_image_gen import SCRIPT
+from single_image_gen.draw.geometry import Box
+from single_image_gen.draw.params import OPERATIONS, Jitter
 from single_image_gen.engines import native, torchvision
 from single_image_gen.engines.native.library import OK, load_library
 from single_image_gen.engines.native.workspace import Workspace
-from single_image_gen.geometry import Box
-from single_image_gen.params import OPERATIONS, Jitter
 
 FACTORS = (0.0, 0.3, 0.5999, 0.6, 0.75, 0.9999, 1.0, 1.0001, 1.2, 1.4, 2.5, 100.0)
 TARGETS = pytest.mark.parametrize("portable", [False, True], ids=["fast", "portable"])
@@ -58,7 +58,9 @@ def test_contrast_is_pillows_on_every_level_and_mean(factor: float, portable: bo
     for mean in range(256):
         flat = Image.new("RGB", image.size, (mean, mean, mean))
         expected = np.asarray(Image.blend(flat, image, factor))[0]
-        assert np.array_equal(adjusted(levels, "contrast", factor, mean, portable=portable), expected)
+        assert np.array_equal(
+            adjusted(levels, "contrast", factor, mean, portable=portable), expected
+        )
 
 
 @TARGETS
