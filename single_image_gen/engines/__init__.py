@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from single_image_gen.errors import EngineError
+from single_image_gen.recipe import DEFAULT_ENGINE, ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
     Render = Callable[[Source, Params, Recipe], Pixels]
 
-ENGINES = ("opencv", "torchvision")
-DEFAULT_ENGINE = "opencv"
+__all__ = ["DEFAULT_ENGINE", "ENGINES", "check_engine", "load_engine"]
 
 
 def check_engine(name: str) -> None:
