@@ -21,6 +21,15 @@ def size_of(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def duration_of(seconds: float) -> str:
+    """A rough duration: 3 s, 14 min, 6.5 h, 12 days."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 360_000 else f"{seconds / 86400:,.0f} days"
+
+
 def printable(text: str) -> str:
     """The text with control characters, and bytes that are not UTF-8, as escapes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

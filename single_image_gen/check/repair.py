@@ -22,7 +22,7 @@ from single_image_gen.make.rerender import (
     split,
 )
 from single_image_gen.photo.memory import LazySources
-from single_image_gen.photo.source import MAX_PIXELS
+from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import MARKER_NAME, Journal, marker_lines
 from single_image_gen.target.layout import BATCHES, INFO, PREVIEW, image_path

@@ -19,6 +19,7 @@ from single_image_gen.cli.output import (
     open_standard_streams,
     print_lines,
     print_message,
+    print_to_stderr,
 )
 from single_image_gen.errors import (
     FAILED,
@@ -89,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(command: str, argv: list[str]) -> int:
     """Parse the arguments, then import the command's module and run it."""
     if not argv:
-        sys.stderr.write(INTRODUCTION)
+        print_to_stderr(INTRODUCTION)
         return REFUSED
     parser = PARSERS[command]()
     if command == GENERATE:

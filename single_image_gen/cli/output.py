@@ -66,9 +66,14 @@ def abandon_stdout() -> None:
 
 
 def print_message(message: str) -> None:
-    """Write one line to stderr; where that is impossible, there is nobody to tell."""
+    """Write a message to stderr, on one line."""
+    print_to_stderr(f"{PROG}: {one_line(message)}\n")
+
+
+def print_to_stderr(text: str) -> None:
+    """Write to stderr; if that fails, there is no other place to say so."""
     with contextlib.suppress(OSError):
-        print(f"{PROG}: {one_line(message)}", file=sys.stderr)
+        sys.stderr.write(text)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from single_image_gen.errors import EngineError
-from single_image_gen.recipe import DEFAULT_ENGINE, ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from single_image_gen.recipe import Recipe
 
     Render = Callable[[Source, Params, Recipe], Pixels]
-
-__all__ = ["DEFAULT_ENGINE", "ENGINES", "check_engine", "load_engine"]
 
 
 def check_engine(name: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from single_image_gen.dataset.sample import make_sample
 from single_image_gen.engines import load_engine
 from single_image_gen.target.writers import members
-from single_image_gen.text import counted, size_of
+from single_image_gen.text import counted, duration_of, size_of
 from single_image_gen.workers.backends import usable_cpus
 from single_image_gen.workers.local import use_threads
 
@@ -154,7 +154,8 @@ class Forecast:
         each = f"{1000 * self.image_seconds:.2f} ms per image"
         if self.workers is None or self.seconds is None:
             return f"not known for the cluster's workers; one processor of this machine: {each}"
-        return f"about {self.seconds:,.0f} s with {counted(self.workers, 'worker')}, {each} on one"
+        workers = counted(self.workers, "worker")
+        return f"about {duration_of(self.seconds)} with {workers}, {each} on one"
 
 
 def forecast(survey: Survey, sources: Sources, threads: int | None) -> Forecast:

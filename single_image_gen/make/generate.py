@@ -12,23 +12,27 @@ from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.batches import Coverage, Plan
 from single_image_gen.dataset.spec import (
-    DEFAULT_QUALITY,
-    IMAGENET_SIZE,
     MAX_NUM_IMGS,
     MOST_MAX_PIXELS,
     DatasetSpec,
     check_range,
     draw_range,
 )
-from single_image_gen.engines import DEFAULT_ENGINE, check_engine
+from single_image_gen.engines import check_engine
 from single_image_gen.errors import Notice
 from single_image_gen.make.contact_sheet import COUNT, contact_sheet
 from single_image_gen.make.forecast import check_room, forecast
 from single_image_gen.make.progress import Progress
 from single_image_gen.make.survey import survey_target
 from single_image_gen.photo.memory import open_sources
-from single_image_gen.photo.source import MAX_PIXELS, find_sources
-from single_image_gen.recipe import SCRIPT
+from single_image_gen.photo.source import find_sources
+from single_image_gen.recipe import (
+    DEFAULT_ENGINE,
+    DEFAULT_QUALITY,
+    IMAGENET_SIZE,
+    MAX_PIXELS,
+    SCRIPT,
+)
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import Journal, current_versions
 from single_image_gen.target.layout import INFO, PREVIEW
