@@ -8,6 +8,16 @@ from typing import Any, Literal
 
 from single_image_gen.errors import UsageError
 
+# The names and defaults of what else is asked for, here so that flags need not import numpy.
+ENGINES = ("opencv", "torchvision")
+DEFAULT_ENGINE = "opencv"
+FORMATS = ("folder", "webdataset")
+DEFAULT_FORMAT = "folder"
+DEFAULT_SEED = 0
+IMAGENET_SIZE = 1_281_167
+DEFAULT_QUALITY = 75
+MAX_PIXELS = 200_000_000  # of a source, unless the user allows more
+
 MAX_IMG_SIZE = 16384
 # Generous bounds that keep all arithmetic within floats.
 MAX_SCALE = 1e9

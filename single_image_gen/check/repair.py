@@ -14,15 +14,15 @@ from single_image_gen.check.tar import check_tar
 from single_image_gen.check.verify import in_making, read_records, verify
 from single_image_gen.dataset.batches import Plan
 from single_image_gen.make.contact_sheet import COUNT
+from single_image_gen.make.description import version_mismatch
 from single_image_gen.make.rerender import (
-    doubts,
     jpegs,
     locate,
     sensible_threads,
     split,
 )
 from single_image_gen.photo.memory import LazySources
-from single_image_gen.photo.source import MAX_PIXELS
+from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import MARKER_NAME, Journal, marker_lines
 from single_image_gen.target.layout import BATCHES, INFO, PREVIEW, image_path
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from single_image_gen.check.verify import Report
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.engines import Render
-    from single_image_gen.make.rerender import Range
+    from single_image_gen.make.description import Range
     from single_image_gen.target.writers import Marker
     from single_image_gen.workers.local import Result, Task, Work
 
@@ -99,7 +99,7 @@ def repair(
         if dataset is None:
             return report
         making = in_making(target)
-        strict = bool(doubts(dataset))
+        strict = bool(version_mismatch(dataset))
         mends = [mend for checked in report.checked if (mend := _mend(checked, spec, strict))]
         made = _render(target, spec, report, mends, imgpath, max_pixels, threads)
         if any(finding.file == INFO for finding in report.findings):

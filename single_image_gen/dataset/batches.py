@@ -86,6 +86,10 @@ class Plan:
                     total -= max(0, first - head.first) + max(0, tail.stop - stop)
         return total
 
+    def count(self, done: Coverage) -> int:
+        """How many batches are pending, likewise."""
+        return sum(len(numbers) for numbers, _, _ in self._missing(done))
+
     def _missing(self, done: Coverage) -> Iterator[tuple[range, int, int]]:
         """For each gap [first, stop): the numbers of this share's batches in it, first, stop."""
         after = 0

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     Render = Callable[[Source, Params, Recipe], Pixels]
 
-ENGINES = ("opencv", "torchvision")
-DEFAULT_ENGINE = "opencv"
-
 
 def check_engine(name: str) -> None:
     """Find out, before anything is written, whether an engine can be loaded.

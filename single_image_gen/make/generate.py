@@ -12,23 +12,27 @@ from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.batches import Coverage, Plan
 from single_image_gen.dataset.spec import (
-    DEFAULT_QUALITY,
-    IMAGENET_SIZE,
     MAX_NUM_IMGS,
     MOST_MAX_PIXELS,
     DatasetSpec,
     check_range,
     draw_range,
 )
-from single_image_gen.engines import DEFAULT_ENGINE, check_engine
+from single_image_gen.engines import check_engine
 from single_image_gen.errors import Notice
 from single_image_gen.make.contact_sheet import COUNT, contact_sheet
 from single_image_gen.make.forecast import check_room, forecast
 from single_image_gen.make.progress import Progress
-from single_image_gen.make.survey import look
+from single_image_gen.make.survey import survey_target
 from single_image_gen.photo.memory import open_sources
-from single_image_gen.photo.source import MAX_PIXELS, find_sources
-from single_image_gen.recipe import SCRIPT
+from single_image_gen.photo.source import find_sources
+from single_image_gen.recipe import (
+    DEFAULT_ENGINE,
+    DEFAULT_QUALITY,
+    IMAGENET_SIZE,
+    MAX_PIXELS,
+    SCRIPT,
+)
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import Journal, current_versions
 from single_image_gen.target.layout import INFO, PREVIEW
@@ -42,7 +46,7 @@ from single_image_gen.target.preflight import (
 from single_image_gen.target.writers import SINKS, info_json
 from single_image_gen.text import counted
 from single_image_gen.workers import Workers
-from single_image_gen.workers.backends import connect, default_threads
+from single_image_gen.workers.backends import ALL_OF_THE_CLUSTER, connect, default_threads
 from single_image_gen.workers.local import Work, run_tasks
 
 if TYPE_CHECKING:
@@ -183,7 +187,7 @@ def generate(
     )
     check_engine(engine)
     with refusing_unusable(targetpath):
-        outlook = look(
+        survey = survey_target(
             targetpath,
             spec,
             shard,
@@ -197,12 +201,13 @@ def generate(
         told = f"{len(infos):,} sources, but {counted(num_imgs, 'image')}"
         warnings.warn(f"{told}: not every source is used", Notice, stacklevel=2)
     if options.dry_run:
-        if outlook.images:
+        if survey.images:
             check_writable(targetpath)
-        foretold = forecast(outlook, sources, threads)
-        missing = spec.num_imgs - outlook.done.count(spec.num_imgs)
-        return Summary(outlook.spec, targetpath, 0, 0, 0.0, missing, 0, foretold)
-    check_room(outlook, sources)
+        on_cluster = default_threads(backend, workers.scheduler) == ALL_OF_THE_CLUSTER
+        foretold = forecast(survey, sources, None if on_cluster else threads)
+        missing = spec.num_imgs - survey.done.count(spec.num_imgs)
+        return Summary(survey.spec, targetpath, 0, 0, 0.0, missing, 0, foretold)
+    check_room(survey, sources)
     with contextlib.ExitStack() as stack:
         stack.enter_context(connect(backend, workers.scheduler, threads))
         with refusing_unusable(targetpath):
@@ -215,7 +220,7 @@ def generate(
                 keep_batch_size=batch_size is None,
                 accept_versions=options.accept_versions,
             )
-        if spec.format == "folder" and spec.num_imgs > MANY_FILES and outlook.images:
+        if spec.format == "folder" and spec.num_imgs > MANY_FILES and survey.images:
             advice = "where so many are unwelcome, --format webdataset puts them into a few tars"
             warnings.warn(f"this makes {spec.num_imgs:,} files; {advice}", Notice, stacklevel=2)
         versions = {} if options.accept_versions else current_versions(engine)
