@@ -9,8 +9,8 @@ from typing import Any, Literal
 from single_image_gen.errors import UsageError
 
 # The names and defaults of what else is asked for, here so that flags need not import numpy.
-ENGINES = ("opencv", "torchvision")
-DEFAULT_ENGINE = "opencv"
+ENGINES = ("native", "torchvision")  # the default, the reference
+DEFAULT_ENGINE = ENGINES[0]
 FORMATS = ("folder", "webdataset")
 DEFAULT_FORMAT = "folder"
 DEFAULT_SEED = 0

@@ -1,4 +1,4 @@
-"""The reference: stock torchvision operations on PIL images. What it renders is right."""
+"""The reference engine: stock torchvision operations on PIL images, the definition of right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from single_image_gen.photo.source import Pixels, Source
     from single_image_gen.recipe import Recipe
 
-# torchvision declares no types: what it returns for a PIL image is one
+# torchvision has no type annotations: given a PIL image, it returns one
 PilImage = Any
 
 MODES = {
@@ -33,8 +33,8 @@ ADJUST = {
 }
 
 
-def render(source: Source, params: Params, recipe: Recipe) -> Pixels:
-    """One image: (img_size, img_size, 3) uint8 RGB."""
+def render(source: Source, params: Params, recipe: Recipe, *, bgr: bool = False) -> Pixels:
+    """One image: (img_size, img_size, 3) uint8 RGB, or BGR."""
     image = GEOMETRY[recipe.recipe](source, params, recipe)
     if params.hflip:
         image = F.horizontal_flip(image)
@@ -42,11 +42,12 @@ def render(source: Source, params: Params, recipe: Recipe) -> Pixels:
         image = F.vertical_flip(image)
     if params.jitter is not None:
         image = _jitter(image, params.jitter)
-    return np.array(image)
+    pixels = np.array(image)
+    return np.ascontiguousarray(pixels[..., ::-1]) if bgr else pixels
 
 
 def _script_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:
-    """Crop, resize to the canvas, turn and shear it with black outside, cut out its center."""
+    """Crop, resize to the canvas, rotate and shear it with black outside, center crop."""
     image = _crop(source, params.crop)
     image = F.resize(image, [recipe.canvas] * 2, MODES[params.interpolation], antialias=True)
     image = F.affine(
@@ -62,10 +63,10 @@ def _script_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage
 
 
 def _paper_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:
-    """Turn the source about the region's center, crop, resize.
+    """Rotate the source about the region's center, crop, resize.
 
-    Only the part of the source is turned that the crop takes something from: turning all of it
-    gives the same pixels, more slowly.
+    Only the part of the source that the crop needs is rotated: rotating all of it gives the same
+    pixels, more slowly.
     """
     part = _needed(params)
     image = F.affine(
