@@ -2,9 +2,9 @@
 
 An engine is a module with one function,
 
-    render(source: Source, params: Params, recipe: Recipe, *, bgr: bool = False) -> Pixels
+    render(source: Source, params: Params, recipe: Recipe) -> Pixels
 
-that returns a contiguous (img_size, img_size, 3) uint8 array, RGB, or BGR as OpenCV's encoder takes it.
+that returns a contiguous (img_size, img_size, 3) uint8 RGB array.
 
 - `torchvision` is the reference: stock torchvision operations, the definition of right.
 - `native` is the default, in C: many times faster, and the same bytes on every machine.
@@ -13,24 +13,19 @@ that returns a contiguous (img_size, img_size, 3) uint8 array, RGB, or BGR as Op
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from single_image_gen.errors import EngineError, notify
 from single_image_gen.recipe import ENGINES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from single_image_gen.draw.params import Params
     from single_image_gen.photo.source import Pixels, Source
     from single_image_gen.recipe import Recipe
 
-
-class Render(Protocol):
-    """What an engine offers."""
-
-    def __call__(
-        self, source: Source, params: Params, recipe: Recipe, *, bgr: bool = False
-    ) -> Pixels:
-        """One image, see above."""
+    Render = Callable[[Source, Params, Recipe], Pixels]
 
 
 def choose_engine(name: str | None) -> str:
