@@ -947,18 +947,18 @@ def test_a_link_whose_answer_was_lost_counts(
 # A target that is lost
 
 
-LOSSES: dict[str, Any] = {
-    "removed": shutil.rmtree,
-    "without_dataset_json": lambda target: (target / "dataset.json").unlink(),
-    "overwritten": lambda target: make_other(target),
-    "moved_away": lambda target: target.rename(target.with_name("elsewhere")),
-}
-
-
 def make_other(target: Path) -> None:
     """The same dataset begun anew, with an id of its own."""
     metadata = read_metadata(str(target / "dataset.json"))
     (target / "dataset.json").write_bytes(replace(metadata, id="0" * 16).as_bytes())
+
+
+LOSSES: dict[str, Any] = {
+    "removed": shutil.rmtree,
+    "without_dataset_json": lambda target: (target / "dataset.json").unlink(),
+    "overwritten": make_other,
+    "moved_away": lambda target: target.rename(target.with_name("elsewhere")),
+}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -1033,7 +1033,7 @@ def test_overwrite_is_refused_while_a_real_run_is_at_work(
 ) -> None:
     flags = ("--num_imgs", 20_000, "--batch_size", 50)
     running = start(source, tmp_path, *flags)
-    request.addfinalizer(lambda: running.kill() or running.wait())
+    request.addfinalizer(lambda: running.kill() or running.communicate())
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("train/photo/*")):
         assert time.monotonic() < deadline
