@@ -15,20 +15,20 @@ from single_image_gen.check.verify import in_making, read_records, verify
 from single_image_gen.dataset.batches import Plan
 from single_image_gen.make.contact_sheet import COUNT
 from single_image_gen.make.rerender import (
-    doubts,
     jpegs,
     locate,
     sensible_threads,
     split,
 )
 from single_image_gen.photo.memory import LazySources
-from single_image_gen.photo.source import MAX_PIXELS
+from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.finish import finish_dataset
 from single_image_gen.target.journal import write_journal, write_marker
 from single_image_gen.target.layout import BATCHES, INFO, PREVIEW, image_path, parse_marker_name
 from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import target_metadata
+from single_image_gen.target.versions import version_mismatch
 from single_image_gen.target.writers import WRITERS, info_json
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from single_image_gen.check.verify import Report
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.engines import Render
-    from single_image_gen.make.rerender import Range
+    from single_image_gen.make.description import Range
     from single_image_gen.target.journal import BatchRecord
     from single_image_gen.workers.local import Result, Task, Work
 
@@ -102,7 +102,7 @@ def repair(
         if dataset is None:
             return report
         making = in_making(target)
-        strict = bool(doubts(dataset))
+        strict = bool(version_mismatch(dataset))
         mends = [mend for checked in report.checked if (mend := _mend(checked, spec, strict))]
         made = _render(target, spec, report, mends, imgpath, max_pixels, threads)
         if any(finding.file == INFO for finding in report.findings):
