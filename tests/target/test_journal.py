@@ -168,10 +168,38 @@ def test_rerunning_a_finished_dataset_changes_nothing(
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_resume_trusts_markers_and_looks_at_no_image(target: Path, source: Path) -> None:
-    shutil.rmtree(target / "train")
+def test_resume_trusts_the_journal_and_looks_at_no_image(target: Path, source: Path) -> None:
+    for path in images_below(target):
+        path.unlink()
     assert make(source, target).made == 0
-    assert not (target / "train").exists()
+    assert images_below(target) == []
+
+
+@pytest.mark.parametrize("missing", ["train", "train/photo", "train-000001.tar"])
+@pytest.mark.parametrize("count", [40, 50], ids=["finished", "begun"])
+def test_recorded_images_whose_folder_or_tar_is_missing_are_no_finished_dataset(
+    source: Path, tmp_path: Path, missing: str, count: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = "webdataset" if missing.endswith("tar") else "folder"
+    flags = ["--format", layout, "--batch_size", 20, "--num_imgs", count]
+    for number in range(0, 3, 1 if count == 40 else 3):
+        assert run(source, tmp_path, *flags, "--shard", f"{number}/3") == 0
+    if count == 50 and layout == "webdataset":
+        missing = "train-000000.tar"
+    path = tmp_path / missing
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    before = snapshot(tmp_path)
+    capsys.readouterr()
+    assert run(source, tmp_path, *flags) == 2
+    assert (
+        f"{missing if missing != 'train' else 'train/photo'} is missing" in capsys.readouterr().err
+    )
+    assert snapshot(tmp_path) == before
+    assert main(["verify", str(tmp_path), "--repair"]) == (0 if count == 40 else 1)
+    assert run(source, tmp_path, *flags) == 0
 
 
 def test_resume_does_what_is_missing_and_no_more(source: Path, tmp_path: Path) -> None:
