@@ -35,7 +35,12 @@ from single_image_gen.target.layout import DATASET, INFO, PREVIEW, WORK
 from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import DatasetMetadata
 from single_image_gen.target.overwrite import remove_dataset
-from single_image_gen.target.preflight import check_path, check_writable, refusing_unusable
+from single_image_gen.target.preflight import (
+    check_path,
+    check_recorded_files,
+    check_writable,
+    refusing_unusable,
+)
 from single_image_gen.target.resume import (
     check_not_replaced,
     join_dataset,
@@ -120,7 +125,8 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        check_range("max_pixels", self.max_pixels, 1, MOST_MAX_PIXELS)
+        max_pixels = check_range("max_pixels", self.max_pixels, 1, MOST_MAX_PIXELS)
+        object.__setattr__(self, "max_pixels", max_pixels)
 
 
 def generate(
@@ -169,7 +175,7 @@ def generate(
         WorkerUnfit: a cluster's worker sees other files, or has other libraries.
     """
     if batch_size is not None:
-        check_range("batch_size", batch_size, 1, MAX_NUM_IMGS)
+        batch_size = check_range("batch_size", batch_size, 1, MAX_NUM_IMGS)
     if options.overwrite and workers.shard.count > 1:
         raise UsageError(
             f"overwrite with {workers.shard}: each shard would remove what the others have made; "
@@ -322,6 +328,7 @@ def _begin(target: Target, lock: RunLock, run: Run) -> tuple[DatasetMetadata, Jo
     contents = read_target(target)
     if not (options.overwrite and contents.metadata):
         joined = _join(target, contents, run, asked)
+        check_recorded_files(target, joined.spec, contents.journal.done)
         if _is_finished(target, joined.spec, contents.journal):
             return joined, contents.journal  # nothing is written, not even a lock
         lock.share()

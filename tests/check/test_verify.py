@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import generate, photo_pixels, tree_hash
+from conftest import edit_dataset_json, generate, photo_pixels, sealed, tree_hash
 from PIL import Image
 
 from single_image_gen import SCRIPT
@@ -519,7 +519,7 @@ def test_other_versions_put_back_only_what_has_its_recorded_checksum(
 ) -> None:
     target = request.getfixturevalue(kind)
     path = target / "dataset.json"
-    path.write_text(path.read_text().replace('"numpy": "', '"numpy": "0.'))
+    edit_dataset_json(path, '"numpy": "', '"numpy": "0.')
     whole = snapshot(target)
     file = target / (patch(3) if kind == "folder" else "train-000000.tar")
     flip(file, 700 if kind == "folder" else 3000)
@@ -558,7 +558,7 @@ def test_a_missing_dataset_json_is_damage_and_a_foreign_folder_is_not(
 
 def edit_dataset(target: Path, **fields: object) -> None:
     path = target / "dataset.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    path.write_text(json.dumps(sealed({**json.loads(path.read_text()), **fields})))
 
 
 @pytest.mark.parametrize("kind", ["folder", "tars", "half"])

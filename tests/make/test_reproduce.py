@@ -160,8 +160,7 @@ def test_a_million_lines_take_about_a_minute(recipe: Recipe) -> None:
 
 def test_a_reader_that_leaves_early_ends_params_quietly(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "dataset.json"
-    text = (whole / "dataset.json").read_text()
-    path.write_text(text.replace(f'"num_imgs": {COUNT}', '"num_imgs": 100000'))
+    edit_dataset_json(whole / "dataset.json", f'"num_imgs": {COUNT}', '"num_imgs": 100000', to=path)
     command = f"'{sys.executable}' -m single_image_gen params '{path}' | head -n 3"
     done = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60
