@@ -93,9 +93,9 @@ def _run(command: str, argv: list[str]) -> int:
         print_to_stderr(INTRODUCTION)
         return REFUSED
     parser = PARSERS[command]()
-    if command == GENERATE:
-        check_first_word(parser, argv[0])
     try:
+        if command == GENERATE:
+            check_first_word(parser, argv[0])
         arguments = parser.parse_args(argv if command == GENERATE else argv[1:])
     except SystemExit as stop:  # --help, --version, or a usage error
         print_lines(())
