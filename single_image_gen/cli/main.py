@@ -78,11 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of stdout has left, as `head` does
         abandon_stdout()
         return FAILED
-    except Exception as error:
-        exit_code = _exit_code(error)
-        if exit_code is None:
-            raise
-        code, ends[exit_code] = exit_code, f"error: {_describe(error, command, exit_code)}"
+    except (SingleImageGenError, OSError, MemoryError) as error:  # anything else is a bug
+        return _report(error, command)
     print_message(ends[code])
     return code
 
@@ -116,15 +113,9 @@ def _check_working_directory() -> None:
         ) from None
 
 
-def _exit_code(error: Exception) -> int | None:
-    """The exit code for an error that is the user's or the system's; None for a bug."""
-    if isinstance(error, SingleImageGenError):
-        return error.exit_code
-    return FAILED if isinstance(error, OSError | MemoryError) else None
-
-
-def _describe(error: Exception, command: str, code: int) -> str:
-    """The error and what to do about it."""
+def _report(error: Exception, command: str) -> int:
+    """Print the error and what to do about it; returns the exit code."""
+    code = error.exit_code if isinstance(error, SingleImageGenError) else FAILED
     remedies = []
     if isinstance(error, OSError) and error.errno in REMEDIES:
         remedies.append(REMEDIES[error.errno])
@@ -132,4 +123,6 @@ def _describe(error: Exception, command: str, code: int) -> str:
         abandon_stdout()
     elif command == GENERATE and code == FAILED:
         remedies.append("rerun to resume")
-    return error_message(error) + (f"; {', then '.join(remedies)}" if remedies else "")
+    advice = f"; {', then '.join(remedies)}" if remedies else ""
+    print_message(f"error: {error_message(error)}{advice}")
+    return code
