@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from single_image_gen.cli.output import print_lines
 from single_image_gen.errors import DONE, SingleImageGenWarning, notify
-from single_image_gen.make.description import open_dataset, parse_ranges, version_mismatch
+from single_image_gen.make.description import open_dataset, parse_ranges
 from single_image_gen.make.rerender import render_files
+from single_image_gen.target.versions import version_mismatch
 from single_image_gen.text import counted, size_of
 from single_image_gen.workers import Workers
 

@@ -10,26 +10,22 @@ from typing import TYPE_CHECKING, Any
 from single_image_gen.dataset.spec import draw_range
 from single_image_gen.errors import DatasetMismatch, UsageError
 from single_image_gen.target.layout import DATASET, image_path, sample_key, tar_name
-from single_image_gen.target.metadata import (
-    MOST_JSON,
-    current_versions,
-    parse_dataset,
-    version_differences,
-)
+from single_image_gen.target.metadata import MAX_JSON, parse_metadata
+from single_image_gen.target.versions import version_mismatch
 from single_image_gen.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.target.metadata import Dataset
+    from single_image_gen.target.metadata import DatasetMetadata
 
     Range = tuple[int, int]
 
 _RANGE = re.compile(r"(\d{1,13})(?:-(\d{1,13}))?", re.ASCII)
 
 
-def open_dataset(path: str) -> Dataset:
+def open_dataset(path: str) -> DatasetMetadata:
     """What the dataset.json at `path`, or in the folder `path`, says.
 
     Raises:
@@ -39,22 +35,15 @@ def open_dataset(path: str) -> Dataset:
     path = os.path.join(path, DATASET) if os.path.isdir(path) else path
     try:
         with open(path, "rb") as file:
-            data = file.read(MOST_JSON)
+            data = file.read(MAX_JSON)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     if data.strip()[:1] not in (b"{", b""):
         raise UsageError(f"{path} is not a {DATASET}: name the one at the root of a dataset")
-    return parse_dataset(data, path)
+    return parse_metadata(data, path)
 
 
-def version_mismatch(dataset: Dataset) -> str:
-    """Why bytes made here may not be the dataset's, in words; empty if they are the same."""
-    here = current_versions(dataset.spec.engine)
-    differences = version_differences(dataset.versions, here)
-    return differences or ("several versions have worked on it" if dataset.accepted else "")
-
-
-def check_versions(dataset: Dataset, path: str, *, accept_versions: bool) -> None:
+def check_versions(dataset: DatasetMetadata, path: str, *, accept_versions: bool) -> None:
     """Refuse to go by the dataset.json at `path` if bytes made here may differ from its dataset's.
 
     Raises:
@@ -97,14 +86,14 @@ def params_lines(spec: DatasetSpec, ranges: Iterable[Range]) -> Iterator[str]:
     """A line of JSON for each index: where its image is, and all that was drawn for it.
 
     The keys are `index`, `class`, `source` (its number), `file` (below the target; the tar, where
-    the images are in tars), `key` (of the sample in that tar, else null), and those of `Params`,
-    all null for a source itself (`include_sources`).
+    the images are in tars), `key` (of the sample in that tar, else null), `is_source`, and those of
+    `Params.as_json`; for a source itself (`include_sources`), those of its center square.
     """
     encode = json.JSONEncoder(separators=(",", ":")).encode
     tars = spec.format == "webdataset"
     names = [source.class_name for source in spec.sources]
     for first, stop in ranges:
-        for index, params in draw_range(spec, first, stop):
+        for index, params in draw_range(spec, range(first, stop)):
             source = index % len(names)
             line: dict[str, Any] = {
                 "index": index,
@@ -112,11 +101,7 @@ def params_lines(spec: DatasetSpec, ranges: Iterable[Range]) -> Iterator[str]:
                 "source": source,
                 "file": tar_name(index // spec.batch_size) if tars else image_path(spec, index),
                 "key": sample_key(spec, index) if tars else None,
+                "is_source": spec.is_source(index),
             }
-            line.update(_NOTHING_DRAWN if params is None else params.as_json())
+            line.update(params.as_json())
             yield encode(line)
-
-
-_NOTHING_DRAWN: dict[str, None] = dict.fromkeys(
-    ("region", "crop", "angle", "shear", "hflip", "vflip", "jitter", "interpolation")
-)

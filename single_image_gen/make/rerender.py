@@ -258,5 +258,5 @@ def do_files(work: Work, render: Render, ranges: list[Range]) -> Result:
 def jpegs(work: Work, render: Render, ranges: Iterable[Range]) -> Iterator[tuple[int, bytes]]:
     """(index, file's bytes) for each index of the ranges."""
     for first, stop in ranges:
-        for sample in make_samples(work.spec, work.sources, render, first, stop):
+        for sample in make_samples(work.spec, work.sources, render, range(first, stop)):
             yield sample.index, sample.jpeg

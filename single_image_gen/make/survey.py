@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from single_image_gen.dataset.batches import Coverage, Plan
+from single_image_gen.dataset.batches import IndexSet, Plan
 from single_image_gen.target.files import Target
-from single_image_gen.target.journal import Journal
+from single_image_gen.target.metadata import DatasetMetadata
 from single_image_gen.target.preflight import check_places
+from single_image_gen.target.resume import join_dataset, read_target
+from single_image_gen.target.versions import current_versions
 
 if TYPE_CHECKING:
     from single_image_gen.dataset.spec import DatasetSpec
@@ -32,7 +33,7 @@ class Survey:
     targetpath: str
     spec: DatasetSpec
     plan: Plan
-    done: Coverage
+    done: IndexSet
     replaces: bool = False
 
     @property
@@ -67,7 +68,7 @@ def survey_target(
         spec: what is to be made.
         shard: this process's share.
         overwrite: an earlier dataset there will be removed.
-        keep_batch_size: see `Journal.claim`.
+        keep_batch_size: see `join_dataset`.
         accept_versions: likewise.
 
     Raises:
@@ -75,18 +76,21 @@ def survey_target(
         TargetError: something in it is in the way.
         OSError: it cannot be read.
     """
-    done, replaces = Coverage(), False
+    done, replaces = IndexSet(), False
     if os.path.isdir(targetpath):
-        with Target(targetpath) as target, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged records: the run itself will warn
-            journal = Journal(target)
+        with Target(targetpath) as target:
+            contents = read_target(target)
             if overwrite:
-                replaces = journal.read() is not None
+                replaces = contents.metadata is not None
             else:
-                spec = journal.agree(
-                    spec, keep_batch_size=keep_batch_size, accept_versions=accept_versions
-                )
-                done = journal.done(spec)
+                spec = join_dataset(
+                    target,
+                    contents,
+                    DatasetMetadata(spec, current_versions(spec.engine)),
+                    keep_batch_size=keep_batch_size,
+                    accept_versions=accept_versions,
+                ).spec
+                done = contents.journal.done
             check_places(target, spec)
     tars = spec.format == "webdataset"
     plan = Plan(spec.num_imgs, spec.batch_size, shard.number, shard.count, whole=tars)
