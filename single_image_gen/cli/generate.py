@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from single_image_gen.cli.flags import DEBUG_IMAGES, DEBUG_THREADS
 from single_image_gen.cli.output import PROG, print_lines, print_message
-from single_image_gen.errors import DONE, UsageError, notify
-from single_image_gen.make.description import check_versions, open_dataset
+from single_image_gen.errors import DONE, DatasetMismatch, UsageError, notify
+from single_image_gen.make.description import open_dataset
 from single_image_gen.make.generate import RunOptions, generate
 from single_image_gen.make.rerender import locate
 from single_image_gen.recipe import RECIPES, SCRIPT, Recipe
+from single_image_gen.target.versions import version_mismatch
 from single_image_gen.text import counted, size_of
 from single_image_gen.workers import Workers
 from single_image_gen.workers.shard import WHOLE, parse_shard
@@ -80,7 +81,12 @@ def _take_from(path: str, what: dict[str, Any], *, accept_versions: bool) -> Dat
     if "num_sources" in what:
         raise UsageError("--num_sources: --from takes the sources of the earlier dataset")
     dataset = open_dataset(path)
-    check_versions(dataset, path, accept_versions=accept_versions)
+    mismatch = version_mismatch(dataset)
+    if mismatch and not accept_versions:
+        raise DatasetMismatch(
+            f"the dataset of {path} was made by other versions ({mismatch}): bytes may differ; "
+            "install those, or go on with --accept_versions"
+        )
     spec = dataset.spec
     for name in TAKEN:
         what.setdefault(name, getattr(spec, name))

@@ -26,6 +26,7 @@ from single_image_gen.errors import (
     INTERRUPTED,
     REFUSED,
     TERMINATED,
+    EngineError,
     SingleImageGenError,
     UsageError,
 )
@@ -33,6 +34,7 @@ from single_image_gen.workers.signals import Terminated, ended_by_signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
 INTRODUCTION = f"""\
 One photograph in, a whole self-supervised-learning dataset out:
@@ -100,8 +102,20 @@ def _run(command: str, argv: list[str]) -> int:
     arguments.command_line = (PROG, *argv)
     _check_working_directory()
     with messages_for_warnings(quiet=getattr(arguments, "quiet", False)):
-        code: int = import_module(f"single_image_gen.cli.{command}").run(arguments)
+        code: int = _import_command(command).run(arguments)
     return code
+
+
+def _import_command(command: str) -> ModuleType:
+    try:
+        return import_module(f"single_image_gen.cli.{command}")
+    except ImportError as error:
+        if (error.name or "").startswith("single_image_gen"):
+            raise
+        raise EngineError(
+            f"a library that is needed cannot be imported ({error}): pip install --upgrade "
+            "single-image-gen installs it"
+        ) from None
 
 
 def _check_working_directory() -> None:

@@ -482,7 +482,7 @@ def test_a_repair_that_cannot_be_says_why(
 ) -> None:
     target = tmp_path / "out"
     assert make(source, target, 4) == 0
-    edit_dataset_json(target / "dataset.json", '"numpy": "', '"numpy": "0.')
+    edit_dataset_json(target / "dataset.json", '"opencv": "', '"opencv": "0.')
     lost = target / "train/pic/patch_0000001.jpg"
     lost.unlink()
     (lost / "mine").mkdir(parents=True)
@@ -490,7 +490,7 @@ def test_a_repair_that_cannot_be_says_why(
     assert run("verify", target, "--repair") == 1
     out, err = capsys.readouterr()
     assert out.splitlines()[-1] == "what is still wrong could not be repaired"
-    assert "warning: the dataset was made by other versions (numpy: 0." in err
+    assert "warning: the dataset was made by other versions (opencv: 0." in err
 
 
 @pytest.mark.parametrize(

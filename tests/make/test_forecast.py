@@ -265,7 +265,7 @@ def test_the_check_renders_for_a_bounded_time(
     opened, tmp_path: Path, disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk(10**15)
-    render = load_engine("opencv")
+    render = load_engine("native")
     calls = []
 
     def slow(*arguments: object) -> object:

@@ -162,8 +162,8 @@ def test_a_million_lines_take_about_a_minute(recipe: Recipe) -> None:
 
 def test_a_reader_that_leaves_early_ends_params_quietly(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "dataset.json"
-    text = (whole / "dataset.json").read_text()
-    path.write_text(text.replace(f'"num_imgs": {COUNT}', '"num_imgs": 100000'))
+    count = f'"num_imgs": {COUNT}'
+    edit_dataset_json(whole / "dataset.json", count, '"num_imgs": 100000', to=path)
     command = f"'{sys.executable}' -m single_image_gen params '{path}' | head -n 3"
     done = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60
@@ -268,13 +268,13 @@ def test_render_warns_of_other_versions_once(
     dashes: bool, whole: Path, tmp_path: Path, capsys
 ) -> None:
     path = tmp_path / "dataset.json"
-    edit_dataset_json(whole / "dataset.json", '"numpy": "', '"numpy": "0.', to=path)
+    edit_dataset_json(whole / "dataset.json", '"opencv": "', '"opencv": "0.', to=path)
     flag = "--max-pixels" if dashes else "--max_pixels"
     arguments = ["--index", "4", "--targetpath", str(tmp_path / "again"), flag, "100000"]
     assert main(["render", str(path), *arguments]) == 0
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "numpy: 0." in error
+    assert "opencv: 0." in error
     assert len(rendered(tmp_path / "again")) == 1
 
 
