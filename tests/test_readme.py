@@ -16,9 +16,9 @@ from PIL import Image
 
 import single_image_gen
 from single_image_gen import PAPER
-from single_image_gen.cli import flags
-from single_image_gen.cli.flags import PROG, generate_parser
+from single_image_gen.cli.flags import PARSERS
 from single_image_gen.cli.main import main
+from single_image_gen.cli.output import PROG
 from single_image_gen.workers.shard import parse_shard
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ COMMANDS = found_commands()
 
 @cache
 def parsers() -> dict[str, argparse.ArgumentParser]:
-    names = ("verify", "params", "render", "inspect")
-    return {"": generate_parser(), **{name: getattr(flags, f"{name}_parser")() for name in names}}
+    return {name: parser() for name, parser in PARSERS.items()}
 
 
 def flags_of(parser: argparse.ArgumentParser) -> set[str]:
@@ -195,7 +194,7 @@ def test_every_flag_that_is_named_exists() -> None:
 def test_flags_may_have_the_values_that_are_shown(span: str) -> None:
     words = span.replace("$INDEX/N", "0/2").split()
     parser = next(parser for parser in parsers().values() if words[0] in flags_of(parser))
-    positional = [] if parser is parsers()[""] else ["x"]
+    positional = [] if parser is parsers()["generate"] else ["x"]
     arguments = parser.parse_args([*positional, *words])
     if words[0] == "--shard":
         assert parse_shard(arguments.shard, {})
