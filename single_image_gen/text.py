@@ -1,4 +1,4 @@
-"""Numbers in the words that people read."""
+"""Numbers and names as people read them."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def size_of(count: float) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would not show, such as control characters, escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,47 +1,46 @@
 """Is every image of a dataset there, with the bytes that were written, and nothing else?
 
-The journal's digest of each batch is held against the files, see `checks`. That takes one reading
-of every file: nothing is rendered, and neither sources nor torch are needed.
+Each file is read once and compared with the digests in the journal: nothing is rendered, and
+neither the sources nor torch are needed.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from single_image_gen.check.folder import (
-    Checked,
-    Finding,
-    Record,
-    Unreadable,
-    check_files,
-    open_regular,
-    read_regular,
-)
-from single_image_gen.check.foreign import other_files, strays
+from single_image_gen.check.finding import Finding
+from single_image_gen.check.folder import check_class_folders, check_files
+from single_image_gen.check.foreign import check_other_files, count_images, foreign_files
 from single_image_gen.check.tar import check_tar
-from single_image_gen.dataset.batches import Coverage, Plan
 from single_image_gen.errors import DatasetMismatch
 from single_image_gen.make.progress import Progress
 from single_image_gen.target.files import Target
-from single_image_gen.target.journal import MARKER_NAME, Journal
-from single_image_gen.target.layout import BATCHES, DATASET, INFO, MARKERS, WORK
-from single_image_gen.target.metadata import check_recorded
-from single_image_gen.target.writers import Marker
-from single_image_gen.text import counted
+from single_image_gen.target.journal import read_journal
+from single_image_gen.target.layout import (
+    BATCHES,
+    DATASET,
+    INFO,
+    MARKERS,
+    TRAIN,
+    WORK,
+    parse_marker_name,
+)
+from single_image_gen.target.metadata import target_metadata
+from single_image_gen.text import counted, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from single_image_gen.check.folder import Kind
+    from single_image_gen.check.finding import Checked, Kind, Unreadable
     from single_image_gen.dataset.spec import DatasetSpec
+    from single_image_gen.target.journal import JournalContents, JournalEntry
 
 KINDS: tuple[Kind, ...] = ("damaged", "missing", "foreign", "record")
-# Reading and hashing leave Python's lock; the rest does not, so that more threads would not help.
+# Reading and hashing release the GIL, the rest does not: more threads would not help.
 THREADS = 4
 
 
@@ -50,23 +49,21 @@ class Report:
     """What was found in a target.
 
     Attributes:
-        targetpath: where it is.
+        targetpath: the dataset's root.
         spec: the dataset; None if that cannot be known.
         findings: all that is wrong.
-        unfinished: images that no run has finished yet, in a target that is being made.
-        intact: images that have the recorded bytes.
-        bytes: of the files that were read.
-        checked: each batch.
-        made: images that a repair has made again; None without one.
-        kept: intact images that it has let be.
+        unfinished: number of images that no run has finished yet, in a target in the making.
+        unrecorded: indices of a finished dataset that the journal has no record of.
+        checked: each recorded batch.
+        made: number of images that a repair has made again; None without one.
+        kept: number of intact images that it has left as they were.
     """
 
     targetpath: str
     spec: DatasetSpec | None
     findings: tuple[Finding, ...]
     unfinished: int = 0
-    intact: int = 0
-    bytes: int = 0
+    unrecorded: tuple[range, ...] = ()
     checked: tuple[Checked, ...] = ()
     made: int | None = None
     kept: int = 0
@@ -76,18 +73,29 @@ class Report:
         """Whether the dataset is complete and nothing is wrong."""
         return not self.findings and not self.unfinished
 
+    @property
+    def intact(self) -> int:
+        """Number of images that have the recorded bytes."""
+        return sum(checked.intact for checked in self.checked)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the files that were read."""
+        return sum(checked.bytes for checked in self.checked)
+
     def lines(self) -> Iterator[str]:
-        """The report for people: a line for each finding, what it comes to, and what to do."""
+        """The report for people: a line for each finding, the sums, and what to do."""
         for finding in self.findings:
-            told = str(finding).removesuffix(f": {finding.kind}")  # it need not be missing twice
-            yield f"{finding.kind}: {told}"
+            about = str(finding).removesuffix(f": {finding.kind}")  # "missing" is said once
+            yield f"{finding.kind}: {printable(about)}"
+        target = printable(self.targetpath)
         if self.spec is None:
             yield (
-                f"{self.targetpath}: what it should hold cannot be known without its {DATASET}: "
-                "put a copy back (the command that made it writes one to another --targetpath)"
+                f"{target}: what it should hold cannot be known without its {DATASET}: put a copy "
+                "back (the command that made it writes one to another --targetpath)"
             )
             return
-        yield f"{self.targetpath}: {'; '.join(self._sums(self.spec.num_imgs))}"
+        yield f"{target}: {'; '.join(self._sums(self.spec.num_imgs))}"
         if advice := "; ".join(self._advice()):
             yield advice
 
@@ -95,18 +103,19 @@ class Report:
         about = f"{self.intact:,} of {counted(num_imgs, 'image')} intact"
         if self.made is not None:
             about += f" ({self.made:,} made again, {self.kept:,} intact ones kept)"
-        records = [checked.record for checked in self.checked]
-        unknown = sum(record.stop - record.first for record in records if record.marker is None)
-        yield about + (f", {unknown:,} without a record to check them by" if unknown else "")
+        unrecorded = sum(map(len, self.unrecorded))
+        yield about + (f", {unrecorded:,} without a record" if unrecorded else "")
         if self.unfinished:
             yield f"{self.unfinished:,} not made yet"
-        counts = Counter(finding.kind for finding in self.findings)
+        counts: Counter[str] = Counter()
+        for finding in self.findings:
+            counts[finding.kind] += finding.images or 1
         wrong = counts.pop("record", 0)
-        told = [f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind]]
+        sums = [f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind]]
         if wrong:
-            told.append(counted(wrong, "wrong record"))
-        if told:
-            yield ", ".join(told)
+            sums.append(counted(wrong, "wrong record"))
+        if sums:
+            yield ", ".join(sums)
         if self.ok:
             yield "all is well"
 
@@ -114,7 +123,7 @@ class Report:
         if self.unfinished:
             yield "rerun the command that began it to make the rest"
         foreign = [f for f in self.findings if f.kind == "foreign" and f.member is None]
-        if len(foreign) < len(self.findings):
+        if any(self._repairable(finding) for finding in self.findings):
             yield (
                 "--repair mends what is damaged, missing or wrong"
                 if self.made is None
@@ -123,11 +132,17 @@ class Report:
         if foreign:
             yield "foreign files are never touched: move them away"
 
+    def _repairable(self, finding: Finding) -> bool:
+        """Whether --repair is for this: not for foreign files, or what a rerun does anyway."""
+        if finding.kind == "foreign":
+            return finding.member is not None
+        return finding.file != DATASET and not (finding.kind == "record" and self.unfinished)
+
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
         kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
         for finding in self.findings:
-            kinds[finding.kind].append(finding_json(finding))
+            kinds[finding.kind].append(finding.as_json())
         return {
             "target": self.targetpath,
             "ok": self.ok,
@@ -138,12 +153,6 @@ class Report:
             **({} if self.made is None else {"made": self.made, "kept": self.kept}),
             **kinds,
         }
-
-
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """A finding as JSON values."""
-    about = {"file": finding.file, "index": finding.index, "member": finding.member}
-    return {**{k: v for k, v in about.items() if v is not None}, "reason": finding.reason}
 
 
 def verify(targetpath: str | os.PathLike[str], *, quiet: bool = True) -> Report:
@@ -158,183 +167,84 @@ def verify(targetpath: str | os.PathLike[str], *, quiet: bool = True) -> Report:
         OSError: it cannot be read.
     """
     targetpath = os.fspath(targetpath)
+    place = os.path.join(targetpath, DATASET)
     with Target(targetpath) as target:
         try:
-            dataset = Journal(target).read()
+            metadata = target_metadata(target)
+            if metadata is not None:
+                return _verify(target, metadata.spec, quiet=quiet)
         except DatasetMismatch as error:
-            return _unknown(target, error)
+            return _unknown(targetpath, "damaged", str(error).removeprefix(f"{place} is "))
         except OSError as error:
-            fault = f"cannot be read: {error.strerror}"
-            return Report(targetpath, None, (Finding("damaged", DATASET, fault),))
-        if dataset is not None:
-            return _verify(target, dataset.spec, quiet=quiet)
-        if not any(target.has(name) for name in (BATCHES, INFO)) and "train" not in os.listdir(
-            target.fd
-        ):
+            if error.filename != place:
+                raise
+            return _unknown(targetpath, "damaged", f"cannot be read: {error.strerror}")
+        if not {BATCHES, INFO, TRAIN}.intersection(target.names(".")):
             raise DatasetMismatch(
                 f"{targetpath} holds no {DATASET}: name the folder that does, a dataset's root"
             )
-        return Report(targetpath, None, (Finding("missing", DATASET, "missing"),))
+    return _unknown(targetpath, "missing", "missing")
 
 
-def _unknown(target: Target, error: DatasetMismatch) -> Report:
-    """A dataset.json that cannot be believed: nothing can be held against it."""
-    fault = str(error).removeprefix(f"{os.path.join(target.path, DATASET)} is ")
-    return Report(target.path, None, (Finding("damaged", DATASET, fault),))
+def _unknown(targetpath: str, kind: Kind, reason: str) -> Report:
+    return Report(targetpath, None, (Finding(kind, DATASET, reason),))
 
 
 def _verify(target: Target, spec: DatasetSpec, *, quiet: bool) -> Report:
-    try:
-        records, findings = read_records(target, spec)
-    except DatasetMismatch as error:
-        return _unknown(target, error)
-    missing = list(Coverage((r.first, r.stop) for r in records).gaps(spec.num_imgs))
-    making = in_making(target)
-    unfinished = sum(stop - first for first, stop in missing) if making else 0
-    if not making:
-        for first, stop in _in_batches(missing, spec):
-            reason = f"no record of images {first} to {stop - 1}, so they cannot be checked"
-            findings.append(Finding("record", BATCHES, reason))
-            records.append(Record(first, stop, BATCHES, None))
-    elif not missing:
-        reason = "left over: the dataset is finished (a rerun, or --repair, tidies up)"
-        findings.append(Finding("record", WORK, reason))
-    findings += other_files(target, spec, finished=not unfinished)
-    findings += strays(target, spec)
+    journal = read_journal(target, spec)
+    findings = [Finding("record", fault.where, fault.reason) for fault in journal.faults]
+    gaps = tuple(journal.done.gaps(spec.num_imgs))
+    unrecorded = gaps if _is_finished(target, spec, gaps) else ()
+    unfinished = sum(map(len, gaps)) - sum(map(len, unrecorded))
+    for gap in unrecorded:
+        reason = f"no record to check images {gap.start} to {gap.stop - 1} by"
+        findings.append(Finding("record", BATCHES, reason))
+    if not unfinished:
+        findings += check_other_files(target, spec)
+        if os.path.lexists(os.path.join(target.path, WORK)):
+            reason = "left over: the dataset is finished (a rerun, or --repair, tidies up)"
+            findings.append(Finding("record", WORK, reason))
+    findings += foreign_files(target, spec)
+    faults: dict[int, Unreadable] = {}
+    if spec.format == "folder":
+        class_findings, faults = check_class_folders(target, spec, journal.records)
+        findings += class_findings
     checked = []
-    total = sum(record.stop - record.first for record in records)
-    with Progress(total, 0, quiet=quiet) as progress:
-        for result in _check_all(target, spec, records):
+    with Progress(sum(r.count for r in journal.records), 0, quiet=quiet) as progress:
+        for result in _check_batches(target, spec, journal, faults):
             checked.append(result)
             findings += result.findings
-            progress.add(result.record.stop - result.record.first)
-    return Report(
-        target.path,
-        spec,
-        tuple(findings),
-        unfinished,
-        sum(result.intact for result in checked),
-        sum(result.bytes for result in checked),
-        tuple(checked),
-    )
+            progress.add(result.record.count)
+    return Report(target.path, spec, tuple(findings), unfinished, unrecorded, tuple(checked))
 
 
-def in_making(target: Target) -> bool:
-    """Whether the target has the folder of a run that has not finished it."""
-    return os.path.lexists(os.path.join(target.path, WORK))
+def _is_finished(target: Target, spec: DatasetSpec, gaps: Sequence[range]) -> bool:
+    """Whether all images have been made once, so that the gaps are lost lines of the journal.
+
+    A target in the making has markers; or the gaps reach up to the last image, and most of their
+    images are missing. The work folder does not tell: a repair that was killed leaves one as well.
+    """
+    if any(map(parse_marker_name, target.names(MARKERS))):
+        return not gaps
+    if not gaps or gaps[-1].stop < spec.num_imgs:
+        return True
+    return 2 * count_images(target, spec, gaps) > sum(map(len, gaps))
 
 
-def _check_all(target: Target, spec: DatasetSpec, records: list[Record]) -> Iterator[Checked]:
-    """Each batch, checked, in order."""
-    check = check_files if spec.format == "folder" else check_tar
+def _check_batches(
+    target: Target, spec: DatasetSpec, journal: JournalContents, faults: dict[int, Unreadable]
+) -> Iterator[Checked]:
+    """Each recorded batch, checked, in order."""
+
+    def check(entry: JournalEntry) -> Checked | None:
+        if entry.record is None:
+            return None
+        if spec.format == "folder":
+            return check_files(target, spec, entry.where, entry.record, faults)
+        return check_tar(target, spec, entry.where, entry.record)
+
     pool = ThreadPoolExecutor(THREADS)
     try:
-        yield from pool.map(lambda record: check(target, spec, record), records)
+        yield from filter(None, pool.map(check, journal.entries))
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C need not wait for the rest
-
-
-def _in_batches(ranges: list[tuple[int, int]], spec: DatasetSpec) -> Iterator[tuple[int, int]]:
-    """The ranges cut at the ends of batches; whole batches, where a batch is a tar."""
-    size = spec.batch_size
-    for first, stop in ranges:
-        for start in range(first // size * size, stop, size):
-            end = min(start + size, spec.num_imgs)
-            yield (
-                (start, end) if spec.format == "webdataset" else (max(first, start), min(end, stop))
-            )
-
-
-def read_records(target: Target, spec: DatasetSpec) -> tuple[list[Record], list[Finding]]:
-    """The journal's records, by first index and without those inside others, and its faults.
-
-    Unlike `Journal.markers`, this changes nothing.
-
-    Raises:
-        DatasetMismatch: most of them are of another dataset than `spec`.
-    """
-    # marker files first: what is folded in the meantime is then found in the other place
-    records, findings = _marker_files(target)
-    try:
-        fd, _ = open_regular(BATCHES, target.fd)
-    except Unreadable as why:
-        if why.kind != "missing":
-            findings.append(Finding("record", BATCHES, str(why)))
-    else:
-        with open(fd, "rb") as file:
-            _lines(file, records, findings)
-    recorded = Counter(record.marker.spec for record in records if record.marker)
-    check_recorded(os.path.join(target.path, DATASET), spec, recorded)
-    records = list(_of_dataset(records, spec, findings))
-    kept: list[Record] = []
-    for record in sorted(records, key=lambda r: (r.first, -r.stop, r.where != BATCHES)):
-        if record.stop > spec.num_imgs or not _is_batch(record, spec):
-            reason = f"images {record.first} to {record.stop - 1} are no batch of the dataset"
-            findings.append(Finding("record", record.where, reason))
-        elif not kept or record.stop > kept[-1].stop:
-            kept.append(record)
-    return kept, findings
-
-
-def _of_dataset(
-    records: list[Record], spec: DatasetSpec, findings: list[Finding]
-) -> Iterator[Record]:
-    """The records without what another dataset's say; a marker's name still tells of its batch."""
-    for record in records:
-        if record.marker is None or record.marker.spec == spec.digest:
-            yield record
-            continue
-        images = f"images {record.first} to {record.stop - 1}"
-        reason = f"what it says of {images} is of another dataset"
-        findings.append(Finding("record", record.where, reason))
-        if record.where != BATCHES:
-            yield replace(record, marker=None)
-
-
-def _lines(file: BinaryIO, records: list[Record], findings: list[Finding]) -> None:
-    for number, line in enumerate(file, 1):
-        try:
-            marker = Marker.from_json(json.loads(line))
-        except (ValueError, RecursionError):
-            findings.append(Finding("record", BATCHES, f"line {number} is damaged"))
-        else:
-            records.append(Record(marker.first, marker.stop, BATCHES, marker))
-
-
-def _is_batch(record: Record, spec: DatasetSpec) -> bool:
-    """A tar holds one batch; files may have been made in batches of any size."""
-    number, rest = divmod(record.first, spec.batch_size)
-    batch = Plan(spec.num_imgs, spec.batch_size).batch(number)
-    return spec.format == "folder" or (rest == 0 and record.stop == batch.stop)
-
-
-def _marker_files(target: Target) -> tuple[list[Record], list[Finding]]:
-    records: list[Record] = []
-    findings: list[Finding] = []
-    try:
-        folder = target.open_folder(MARKERS)
-    except FileNotFoundError:
-        return records, findings
-    try:
-        for name in sorted(os.listdir(folder)):
-            match = MARKER_NAME.fullmatch(name)
-            if match is None or int(match[1]) >= int(match[2]):
-                continue
-            where = f"{MARKERS}/{name}"
-            first, stop = int(match[1]), int(match[2])
-            try:
-                marker = Marker.from_json(json.loads(read_regular(name, folder)))
-                if (marker.first, marker.stop) != (first, stop):
-                    raise ValueError("it is another batch's")
-            except Unreadable as why:
-                if why.kind == "missing":  # folded just now
-                    continue
-                marker = None
-            except (ValueError, RecursionError):
-                marker = None
-            if marker is None:
-                findings.append(Finding("record", where, "damaged"))
-            records.append(Record(first, stop, where, marker))
-    finally:
-        os.close(folder)
-    return records, findings
