@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from single_image_gen.check.verify import Report
-    from single_image_gen.target.metadata import Dataset
+    from single_image_gen.target.metadata import DatasetMetadata
 
 # Lines written at a time: a write for each of a million lines takes longer than making it.
 LINES = 1000
@@ -281,7 +281,7 @@ def _same_as(path: str) -> Callable[[str], bool]:
     return lambda other: os.path.exists(path) and os.path.samefile(path, other)
 
 
-def _dataset(path: str) -> Dataset:
+def _dataset(path: str) -> DatasetMetadata:
     """The dataset that a command is about."""
     from single_image_gen.make.rerender import open_dataset  # noqa: PLC0415 - imports numpy
 

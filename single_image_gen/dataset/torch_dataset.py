@@ -83,14 +83,14 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         """The sources' class names; their places are the targets."""
         return [source.class_name for source in self.spec.sources]
 
-    def params(self, index: SupportsIndex) -> Params | None:
-        """What is drawn for item `index`; None for a source itself (`include_sources`).
+    def params(self, index: SupportsIndex) -> Params:
+        """What is drawn for item `index`.
 
         Raises:
             IndexError: index is not in [-length, length).
         """
         start = self._index(index)
-        return next(draw_range(self.spec, start, start + 1))[1]
+        return next(draw_range(self.spec, range(start, start + 1)))[1]
 
     def __len__(self) -> int:
         return self.spec.num_imgs

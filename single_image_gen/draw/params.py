@@ -94,6 +94,9 @@ class Jitter:
         }
 
 
+NO_JITTER = Jitter(brightness=1.0, contrast=1.0, saturation=1.0, hue=0.0, order=OPERATIONS)
+
+
 @dataclass(frozen=True)
 class Params:
     """All that was drawn for one image.
@@ -121,7 +124,11 @@ class Params:
     interpolation: Interpolation
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
+        """The fields as JSON values, each of one type whatever was drawn.
+
+        `jittered` says whether there is color jitter; without it, `jitter` holds the values that
+        leave an image as it is.
+        """
         return {
             "region": list(self.region),
             "crop": list(self.crop),
@@ -129,9 +136,26 @@ class Params:
             "shear": self.shear,
             "hflip": self.hflip,
             "vflip": self.vflip,
-            "jitter": None if self.jitter is None else self.jitter.as_json(),
+            "jittered": self.jitter is not None,
+            "jitter": (self.jitter or NO_JITTER).as_json(),
             "interpolation": self.interpolation,
         }
+
+
+def center_of(size: tuple[int, int]) -> Params:
+    """The parameters of a source itself: its center square, and nothing else done to it."""
+    width, height = size
+    side = min(size)
+    return Params(
+        region=Box(0, 0, width, height),
+        crop=Box((width - side) // 2, (height - side) // 2, side, side),
+        angle=0.0,
+        shear=0.0,
+        hflip=False,
+        vflip=False,
+        jitter=None,
+        interpolation="bicubic",
+    )
 
 
 def draw_params(recipe: Recipe, size: tuple[int, int], seed: int, index: int) -> Params:

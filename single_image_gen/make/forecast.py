@@ -91,8 +91,8 @@ def _quick_sizes(outlook: Outlook, sources: Sources) -> list[int]:
     for index in _spread(outlook, QUICK_IMAGES):
         if one:
             index -= spec.source_index(index)  # noqa: PLW2901 - the same place in the first source
-        params = next(draw_range(spec, index, index + 1))[1]
-        if params is None:
+        params = next(draw_range(spec, range(index, index + 1)))[1]
+        if spec.is_source(index):
             continue
         source = sources[spec.source_index(index)]
         jpeg = encode_jpeg(_roughly(source, params, spec), spec.quality)
@@ -135,7 +135,7 @@ def _roughly(source: Source, params: Params, spec: DatasetSpec) -> Pixels:
     return np.asarray(pixels, np.uint8)
 
 
-def stored_size(spec: DatasetSpec, index: int, params: Params | None, jpeg: int) -> int:
+def stored_size(spec: DatasetSpec, index: int, params: Params, jpeg: int) -> int:
     """Bytes that a JPEG of this size adds to the dataset, with its company in a tar."""
     if spec.format == "folder":
         return jpeg

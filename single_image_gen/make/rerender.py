@@ -23,7 +23,7 @@ from single_image_gen.target.layout import (
     sample_key,
     tar_name,
 )
-from single_image_gen.target.metadata import current_versions, read_dataset, version_differences
+from single_image_gen.target.metadata import DatasetMetadata, read_metadata
 from single_image_gen.target.preflight import check_above, check_not_inside, refusing_unusable
 from single_image_gen.text import counted
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.engines import Render
     from single_image_gen.photo.source import SourceInfo
-    from single_image_gen.target.metadata import Dataset
     from single_image_gen.workers.local import Result, Work
 
     Range = tuple[int, int]
@@ -45,14 +44,14 @@ FEW_IMAGES = 512
 _RANGE = re.compile(r"(\d{1,13})(?:-(\d{1,13}))?")
 
 
-def open_dataset(path: str) -> Dataset:
+def open_dataset(path: str) -> DatasetMetadata:
     """What the dataset.json at `path`, or in the folder `path`, says.
 
     Raises:
         DatasetMismatch: it is damaged.
         OSError: it cannot be read.
     """
-    return read_dataset(os.path.join(path, DATASET) if os.path.isdir(path) else path)
+    return read_metadata(os.path.join(path, DATASET) if os.path.isdir(path) else path)
 
 
 def parse_ranges(text: str, num_imgs: int) -> list[Range]:
@@ -82,14 +81,14 @@ def params_lines(spec: DatasetSpec, ranges: Iterable[Range]) -> Iterator[str]:
     """A line of JSON for each index: where its image is, and all that was drawn for it.
 
     The keys are `index`, `class`, `source` (its number), `file` (below the target; the tar, where
-    the images are in tars), `key` (of the sample in that tar, else null), and those of `Params`,
-    all null for a source itself (`include_sources`).
+    the images are in tars), `key` (of the sample in that tar, else null), and those of
+    `Params.as_json`; for a source itself (`include_sources`), those of its center square.
     """
     encode = json.JSONEncoder(separators=(",", ":")).encode
     tars = spec.format == "webdataset"
     names = [source.class_name for source in spec.sources]
     for first, stop in ranges:
-        for index, params in draw_range(spec, first, stop):
+        for index, params in draw_range(spec, range(first, stop)):
             source = index % len(names)
             line: dict[str, Any] = {
                 "index": index,
@@ -98,13 +97,8 @@ def params_lines(spec: DatasetSpec, ranges: Iterable[Range]) -> Iterator[str]:
                 "file": tar_name(index // spec.batch_size) if tars else image_path(spec, index),
                 "key": sample_key(spec, index) if tars else None,
             }
-            line.update(_NOTHING_DRAWN if params is None else params.as_json())
+            line.update(params.as_json())
             yield encode(line)
-
-
-_NOTHING_DRAWN: dict[str, None] = dict.fromkeys(
-    ("region", "crop", "angle", "shear", "hflip", "vflip", "jitter", "interpolation")
-)
 
 
 def locate(
@@ -183,11 +177,9 @@ def _file_digest(path: str) -> str:
     return digest.hexdigest()
 
 
-def doubts(dataset: Dataset) -> str:
+def doubts(dataset: DatasetMetadata) -> str:
     """Why bytes made here may not be the dataset's, in words; empty if they are."""
-    here = current_versions(dataset.spec.engine)
-    differences = version_differences(dataset.versions, here)
-    return differences or ("several versions have worked on it" if dataset.accepted else "")
+    return dataset.version_mismatch()
 
 
 @dataclass(frozen=True)
@@ -307,5 +299,5 @@ def jpegs(work: Work, render: Render, ranges: Iterable[Range]) -> Iterator[tuple
     from single_image_gen.dataset.sample import make_samples  # noqa: PLC0415 - imports OpenCV
 
     for first, stop in ranges:
-        for sample in make_samples(work.spec, work.sources, render, first, stop):
+        for sample in make_samples(work.spec, work.sources, render, range(first, stop)):
             yield sample.index, sample.jpeg

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from single_image_gen.dataset.batches import Coverage, Plan
+from single_image_gen.dataset.batches import IndexSet, Plan
 from single_image_gen.target.files import Target
-from single_image_gen.target.journal import Journal
+from single_image_gen.target.metadata import DatasetMetadata, current_versions
 from single_image_gen.target.preflight import check_places
+from single_image_gen.target.resume import join_dataset, read_target
 
 if TYPE_CHECKING:
     from single_image_gen.dataset.spec import DatasetSpec
@@ -33,7 +33,7 @@ class Outlook:
     targetpath: str
     spec: DatasetSpec
     plan: Plan
-    done: Coverage
+    done: IndexSet
     freed: int = 0
     freed_files: int = 0
 
@@ -69,7 +69,7 @@ def look(
         spec: what is to be made.
         shard: this process's share.
         overwrite: an earlier dataset there will be removed.
-        keep_batch_size: see `Journal.claim`.
+        keep_batch_size: see `join_dataset`.
         accept_versions: likewise.
 
     Raises:
@@ -77,36 +77,30 @@ def look(
         TargetError: what it holds is in the way.
         OSError: it cannot be read.
     """
-    done, freed, freed_files = Coverage(), 0, 0
+    done, freed, freed_files = IndexSet(), 0, 0
     if os.path.isdir(targetpath):
-        with Target(targetpath) as target, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged records: the run itself will tell
+        with Target(targetpath) as target:
+            contents = read_target(target)
             if overwrite:
                 check_places(target, spec)
-                freed, freed_files = _holds(target)
+                records = contents.journal.records
+                freed = sum(record.bytes for record in records)
+                there = contents.metadata
+                tars = there is not None and there.spec.format == "webdataset"
+                freed_files = len(records) if tars else sum(record.count for record in records)
             else:
-                spec = Journal(target).agree(
-                    spec, keep_batch_size=keep_batch_size, accept_versions=accept_versions
-                )
+                spec = join_dataset(
+                    target,
+                    contents,
+                    DatasetMetadata(spec, current_versions(spec.engine)),
+                    keep_batch_size=keep_batch_size,
+                    accept_versions=accept_versions,
+                ).spec
                 check_places(target, spec)
-                done = Journal(target).done(spec)
+                done = contents.journal.done
     tars = spec.format == "webdataset"
     plan = Plan(spec.num_imgs, spec.batch_size, shard.number, shard.count, whole=tars)
     return Outlook(targetpath, spec, plan, done, freed, freed_files)
-
-
-def _holds(target: Target) -> tuple[int, int]:
-    """(bytes, files) of the dataset in a target."""
-    from single_image_gen.check.verify import read_records  # noqa: PLC0415 - needed for this alone
-
-    dataset = Journal(target).read()
-    if dataset is None:
-        return 0, 0
-    records, _ = read_records(target, dataset.spec)
-    markers = [record.marker for record in records if record.marker is not None]
-    tars = dataset.spec.format == "webdataset"
-    files = len(markers) if tars else sum(marker.count for marker in markers)
-    return sum(marker.bytes for marker in markers), files
 
 
 @dataclass(frozen=True)
