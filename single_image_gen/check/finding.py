@@ -6,11 +6,11 @@ import io
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from PIL import Image, UnidentifiedImageError
 
-from single_image_gen.text import counted
+from single_image_gen.text import counted, printable
 
 if TYPE_CHECKING:
     from single_image_gen.dataset.spec import DatasetSpec
@@ -40,14 +40,17 @@ class Finding:
     images: int | None = None
 
     def __str__(self) -> str:
+        return self._text(f": {self.reason}")
+
+    def line(self) -> str:
+        """The finding after its kind; "missing" is said once."""
+        reason = "" if self.reason == self.kind else f": {self.reason}"
+        return f"{self.kind}: {self._text(reason)}"
+
+    def _text(self, reason: str) -> str:
         member = "" if self.member is None else f": {self.member}"
         images = "" if self.images is None else f" ({counted(self.images, 'image')})"
-        return f"{self.file}{member}: {self.reason}{images}"
-
-    def as_json(self) -> dict[str, Any]:
-        """The finding as JSON values, without its kind."""
-        fields = {name: getattr(self, name) for name in ("file", "index", "member", "images")}
-        return {**{k: v for k, v in fields.items() if v is not None}, "reason": self.reason}
+        return printable(f"{self.file}{member}{reason}{images}")
 
 
 @dataclass(frozen=True)

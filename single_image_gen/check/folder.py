@@ -79,7 +79,11 @@ def _folder_fault(target: Target, path: str) -> Unreadable | None:
 
 
 def check_files(
-    target: Target, spec: DatasetSpec, where: str, record: BatchRecord, faults: dict[int, Unreadable]
+    target: Target,
+    spec: DatasetSpec,
+    where: str,
+    record: BatchRecord,
+    faults: dict[int, Unreadable],
 ) -> Checked:
     """Compare a batch of a folder dataset with its record.
 
@@ -131,9 +135,7 @@ class _Files:
         return BatchRecord(first, stop, count, self.bytes, spec.digest, self.digest, crc32)
 
 
-def _read(
-    target: Target, spec: DatasetSpec, batch: range, skipped: Collection[int] = ()
-) -> _Files:
+def _read(target: Target, spec: DatasetSpec, batch: range, skipped: Collection[int] = ()) -> _Files:
     files = _Files(batch, {}, {})
     digest = hashlib.sha256()
     for start in range(0, len(batch), CHUNK):

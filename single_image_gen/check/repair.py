@@ -16,7 +16,7 @@ from single_image_gen.dataset.batches import IndexSet, Plan
 from single_image_gen.dataset.sample import make_samples
 from single_image_gen.errors import TargetError
 from single_image_gen.make.contact_sheet import COUNT
-from single_image_gen.make.generate import do_preview
+from single_image_gen.make.generate import make_preview
 from single_image_gen.make.rerender import jpegs, locate, sensible_threads, split
 from single_image_gen.photo.memory import LazySources
 from single_image_gen.photo.source import MAX_PIXELS
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.engines import Render
     from single_image_gen.target.journal import BatchRecord
-    from single_image_gen.workers.local import Result, Task
+    from single_image_gen.workers.local import Task
 
 # Something else than a file is in the place of an image or tar: it is not ours, so it stays.
 _OCCUPIED = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
@@ -142,10 +142,10 @@ def _repair(
         work = Work(spec, os.path.abspath(target.path), sources, durable=False)
         tasks: list[Task] = [(do_remake, work, part) for part in _parts(remakes, spec)]
         if preview:
-            tasks.append((do_preview, work, None))
+            tasks.append((make_preview, work, None))
         threads = threads or sensible_threads(ranges)
         with contextlib.closing(run_tasks(tasks, spec.engine, threads, "loky")) as results:
-            made = sum(images for images, _ in results)
+            made = sum(images for images in results if images)  # None for the contact sheet
     if any(finding.file == INFO for finding in report.findings):
         target.place(info_json(spec, Plan(spec.num_imgs, spec.batch_size)), INFO)
     target.sync()  # before the journal says so
@@ -175,16 +175,16 @@ def _parts(remakes: list[Remake], spec: DatasetSpec) -> Iterator[Remake]:
             yield from (replace(remake, ranges=tuple(part)) for part in split(remake.ranges))
 
 
-def do_remake(work: Work, render: Render, remake: Remake) -> Result:
-    """Make files, or a tar, and put them in place."""
+def do_remake(work: Work, render: Render, remake: Remake) -> int:
+    """Make files, or a tar, and put them in place; how many images that were."""
     with Target(work.targetpath) as target:
         if work.spec.format == "folder":
             return _remake_files(target, work, render, remake)
         return _remake_tar(target, work, render, remake)
 
 
-def _remake_files(target: Target, work: Work, render: Render, remake: Remake) -> Result:
-    images = size = 0
+def _remake_files(target: Target, work: Work, render: Render, remake: Remake) -> int:
+    images = 0
     for index, jpeg in jpegs(work, render, remake.ranges):
         if not _may_replace(remake, index, jpeg):
             continue
@@ -194,25 +194,25 @@ def _remake_files(target: Target, work: Work, render: Render, remake: Remake) ->
             if error.errno not in _OCCUPIED:
                 raise
         else:
-            images, size = images + 1, size + len(jpeg)
-    return images, size
+            images += 1
+    return images
 
 
-def _remake_tar(target: Target, work: Work, render: Render, remake: Remake) -> Result:
+def _remake_tar(target: Target, work: Work, render: Render, remake: Remake) -> int:
     batch = remake.batch
     try:
         with TarWriter(target, work.spec, batch) as writer:
-            for sample in make_samples(work.spec, work.sources, render, batch.start, batch.stop):
+            for sample in make_samples(work.spec, work.sources, render, batch):
                 if not _may_replace(remake, sample.index, sample.jpeg):
                     raise _Differs
                 writer.write(sample)
     except _Differs:
-        return 0, 0
+        return 0
     except OSError as error:
         if error.errno not in _OCCUPIED:
             raise
-        return 0, 0
-    return len(batch), writer.record.bytes
+        return 0
+    return len(batch)
 
 
 class _Differs(Exception):  # noqa: N818 - it says what happened

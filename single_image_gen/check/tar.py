@@ -167,6 +167,6 @@ def _member_fault(
 
 def _expected(spec: DatasetSpec, record: BatchRecord) -> Iterator[tuple[int, str, bytes | None]]:
     """(index, name, bytes) of each member in order; None for the bytes of an image."""
-    for index, params in draw_range(spec, record.first, record.stop):
+    for index, params in draw_range(spec, record.indices):
         for ending, data in members(spec, Sample(index, params, b"")):
             yield index, f"{sample_key(spec, index)}.{ending}", None if ending == "jpg" else data

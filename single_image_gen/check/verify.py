@@ -86,8 +86,7 @@ class Report:
     def lines(self) -> Iterator[str]:
         """The report for people: a line for each finding, the sums, and what to do."""
         for finding in self.findings:
-            about = str(finding).removesuffix(f": {finding.kind}")  # "missing" is said once
-            yield f"{finding.kind}: {printable(about)}"
+            yield finding.line()
         target = printable(self.targetpath)
         if self.spec is None:
             yield (
@@ -142,7 +141,7 @@ class Report:
         """The report as JSON values."""
         kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
         for finding in self.findings:
-            kinds[finding.kind].append(finding.as_json())
+            kinds[finding.kind].append(finding_json(finding))
         return {
             "target": self.targetpath,
             "ok": self.ok,
@@ -153,6 +152,12 @@ class Report:
             **({} if self.made is None else {"made": self.made, "kept": self.kept}),
             **kinds,
         }
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """A finding as JSON values, without its kind."""
+    fields = {name: getattr(finding, name) for name in ("file", "index", "member", "images")}
+    return {**{k: v for k, v in fields.items() if v is not None}, "reason": finding.reason}
 
 
 def verify(targetpath: str | os.PathLike[str], *, quiet: bool = True) -> Report:
