@@ -35,7 +35,7 @@ from single_image_gen.target.finish import finish_dataset
 from single_image_gen.target.journal import JournalContents
 from single_image_gen.target.layout import DATASET, INFO, PREVIEW, WORK
 from single_image_gen.target.lock import RunLock
-from single_image_gen.target.metadata import DatasetMetadata, current_versions
+from single_image_gen.target.metadata import DatasetMetadata
 from single_image_gen.target.overwrite import remove_dataset
 from single_image_gen.target.preflight import check_path, check_writable, refusing_unusable
 from single_image_gen.target.resume import (
@@ -44,6 +44,7 @@ from single_image_gen.target.resume import (
     read_target,
     register_dataset,
 )
+from single_image_gen.target.versions import current_versions
 from single_image_gen.target.writers import WRITERS
 from single_image_gen.text import counted
 from single_image_gen.workers import Workers
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from single_image_gen.make.survey import Outlook
     from single_image_gen.photo.source import SourceInfo
     from single_image_gen.recipe import Recipe
-    from single_image_gen.target.journal import BatchRecord
+    from single_image_gen.target.journal import BatchRecord, JournalFault
     from single_image_gen.target.resume import TargetContents
     from single_image_gen.workers.local import Task
 
@@ -320,9 +321,7 @@ def _begin(target: Target, lock: RunLock, run: Run) -> tuple[DatasetMetadata, Jo
             return joined, contents.journal  # nothing is written, not even a lock
         lock.share()
         contents = read_target(target)
-        for fault in contents.journal.faults:
-            told = f"{os.path.join(target.path, fault.where)}: {fault.reason}"
-            notify(f"{told}; what it recorded is done again", JournalWarning)
+        _warn_of_faults(target, contents.journal.faults)
         joined = _join(target, contents, run, asked)
         return register_dataset(target, contents, joined), contents.journal
     if not lock.take():
@@ -334,6 +333,15 @@ def _begin(target: Target, lock: RunLock, run: Run) -> tuple[DatasetMetadata, Jo
     target.place(asked.as_bytes(), DATASET, flush=True)
     lock.share()
     return asked, JournalContents()
+
+
+def _warn_of_faults(target: Target, faults: Sequence[JournalFault]) -> None:
+    """Tell that records are lost, the first few of them by name."""
+    if faults:
+        told = [f"{os.path.join(target.path, fault.where)}: {fault.reason}" for fault in faults]
+        more = f"; {counted(len(told) - 3, 'more record')} like these" if told[3:] else ""
+        what = "; ".join(told[:3])
+        notify(f"{what}{more}; what was recorded there is made again", JournalWarning)
 
 
 def _join(

@@ -81,7 +81,7 @@ def params_lines(spec: DatasetSpec, ranges: Iterable[Range]) -> Iterator[str]:
     """A line of JSON for each index: where its image is, and all that was drawn for it.
 
     The keys are `index`, `class`, `source` (its number), `file` (below the target; the tar, where
-    the images are in tars), `key` (of the sample in that tar, else null), and those of
+    the images are in tars), `key` (of the sample in that tar, else null), `is_source`, and those of
     `Params.as_json`; for a source itself (`include_sources`), those of its center square.
     """
     encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -96,6 +96,7 @@ def params_lines(spec: DatasetSpec, ranges: Iterable[Range]) -> Iterator[str]:
                 "source": source,
                 "file": tar_name(index // spec.batch_size) if tars else image_path(spec, index),
                 "key": sample_key(spec, index) if tars else None,
+                "is_source": spec.is_source(index),
             }
             line.update(params.as_json())
             yield encode(line)
@@ -179,7 +180,9 @@ def _file_digest(path: str) -> str:
 
 def doubts(dataset: DatasetMetadata) -> str:
     """Why bytes made here may not be the dataset's, in words; empty if they are."""
-    return dataset.version_mismatch()
+    from single_image_gen.target.versions import version_mismatch  # noqa: PLC0415 - imports OpenCV
+
+    return version_mismatch(dataset)
 
 
 @dataclass(frozen=True)

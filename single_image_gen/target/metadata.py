@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import platform
 import secrets
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-import cv2
-
-from single_image_gen._version import __version__
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.errors import DatasetMismatch
 from single_image_gen.target.layout import DATASET
@@ -22,7 +16,6 @@ from single_image_gen.target.layout import DATASET
 if TYPE_CHECKING:
     from single_image_gen.target.files import Target
 
-CPU_AVX2 = 11  # CV_CPU_AVX2 of OpenCV, which Python has no name for
 MAX_JSON = 2**28  # bytes, far more than any dataset.json has
 TOOL = "single-image-gen"
 _BEGINNING = f'{{\n  "tool": "{TOOL}",\n'.encode()
@@ -34,7 +27,7 @@ class DatasetMetadata:
 
     Attributes:
         spec: what decides the bytes.
-        versions: of what else the bytes depend on, see `current_versions`.
+        versions: of what else the bytes depend on, see `versions`.
         command: the command line, for people.
         accepted: other versions that have worked on it since, by --accept_versions.
         id: random; tells this dataset from another one of the same spec.
@@ -62,43 +55,12 @@ class DatasetMetadata:
         """The file."""
         return (json.dumps(self.as_json(), indent=2) + "\n").encode()
 
-    def version_mismatch(self) -> str:
-        """Why bytes made here may not be the dataset's, in words; empty if they are."""
-        differences = version_differences(self.versions, current_versions(self.spec.engine))
-        return differences or ("several versions have worked on it" if self.accepted else "")
-
 
 def digest_of(value: dict[str, Any]) -> str:
     """The digest, 64 hexadecimal digits, of all else in dataset.json."""
     rest = {name: part for name, part in value.items() if name != "digest"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def current_versions(engine: str) -> dict[str, str]:
-    """What the bytes depend on besides the spec."""
-    libraries = ["torch", "numpy", "pillow"]
-    if engine == "torchvision":
-        libraries.append("torchvision")
-    machine = platform.machine()
-    # OpenCV's color and warp round differently without it; of what came after (AVX-512) none does
-    if machine.lower() in ("x86_64", "amd64") and not cv2.checkHardwareSupport(CPU_AVX2):
-        machine += " without AVX2"
-    # OpenCV is published under four names, so it is asked itself
-    versions = {"single-image-gen": __version__, "machine": machine, "opencv": cv2.__version__}
-    for name in libraries:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
-
-
-def version_differences(there: dict[str, str], here: dict[str, str]) -> str:
-    """In words: each name whose versions differ, with both."""
-    pairs = [
-        (name, there.get(name, "none"), here.get(name, "none"))
-        for name in sorted(there.keys() | here.keys())
-    ]
-    return "; ".join(f"{name}: {a} there, {b} here" for name, a, b in pairs if a != b)
 
 
 def read_metadata(path: str) -> DatasetMetadata:

@@ -26,8 +26,8 @@ from single_image_gen.target.metadata import (
     parse_metadata,
     read_bytes,
     target_metadata,
-    version_differences,
 )
+from single_image_gen.target.versions import version_differences
 from single_image_gen.text import counted
 
 if TYPE_CHECKING:

@@ -152,11 +152,13 @@ WRITERS: dict[str, type[FolderWriter | TarWriter]] = {
 def members(spec: DatasetSpec, sample: Sample) -> list[tuple[str, bytes]]:
     """(ending, bytes) of what a tar holds for a sample, sorted by ending."""
     source = spec.source_index(sample.index)
+    # each field has one type in every member: Hugging Face infers a schema from the first few
     about = {
         "index": sample.index,
         "source": source,
         "class": spec.class_name(sample.index),
-        "params": None if sample.params is None else sample.params.as_json(),
+        "is_source": spec.is_source(sample.index),
+        "params": sample.params.as_json(),
     }
     return [
         ("cls", str(source).encode()),

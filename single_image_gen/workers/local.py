@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import WorkerLost
-from single_image_gen.target.metadata import current_versions
+from single_image_gen.target.versions import current_versions
 from single_image_gen.workers.backends import lost, on_worker, open_backend
 
 if TYPE_CHECKING:
