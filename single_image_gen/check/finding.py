@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     Kind = Literal["damaged", "missing", "foreign", "record"]
 
 
+CHANGED = "its bytes are not those that were written"
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something that is wrong with a dataset.

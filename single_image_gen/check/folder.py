@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from single_image_gen.check.finding import (
+    CHANGED,
     Checked,
     Finding,
     Unreadable,
@@ -94,50 +94,37 @@ def check_files(
         record: what it says.
         faults: see `check_class_folders`: no image of these classes is read or named.
     """
-    files = _read(target, spec, record.indices, faults)
-    actual = files.record(spec)
-    findings = files.findings
+    actual, crcs, findings, size = _read(target, spec, record.indices, faults)
     if actual == record:
         actual = record  # one object: there may be millions of checksums in all
     elif actual is None or actual.digest != record.digest:
-        findings.update(_compare(target, spec, record, files.crcs))
-    unread = [k for k in record.indices if k % len(spec.sources) in faults]
-    bad = {k for k in unread if faults[k % len(spec.sources)].kind == "missing"} | findings.keys()
+        findings.update(_compare(target, spec, record, crcs))
+    unread = [k for k in record.indices if spec.source_index(k) in faults] if faults else []
+    bad = [k for k in unread if faults[spec.source_index(k)].kind == "missing"]
     found = [findings[index] for index in sorted(findings)]
-    if actual != record and not found and not unread:
+    intact = record.count - len(found) - len(unread)
+    if actual != record and intact == record.count:
         found.append(wrong_record(where, record))
-    intact = record.count - len(unread) - len(findings)
-    return Checked(where, record, actual, tuple(found), tuple(sorted(bad)), intact, files.bytes)
+    bad = sorted({*bad, *findings})
+    return Checked(where, record, actual, tuple(found), tuple(bad), intact, size)
 
 
 def record_of_files(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:
     """The record of a batch as its files are; None if one cannot be read."""
-    return _read(target, spec, batch).record(spec)
+    return _read(target, spec, batch)[0]
 
 
-@dataclass
-class _Files:
-    """What was read of a batch: CRC-32 and finding by index, bytes and SHA-256 of them all."""
+def _read(
+    target: Target, spec: DatasetSpec, batch: range, skipped: Collection[int] = ()
+) -> tuple[BatchRecord | None, dict[int, str], dict[int, Finding], int]:
+    """The record of the files as they are; by index, CRC-32 and finding of each; their size.
 
-    batch: range
-    crcs: dict[int, str]
-    findings: dict[int, Finding]
-    bytes: int = 0
-    digest: str = ""
-
-    def record(self, spec: DatasetSpec) -> BatchRecord | None:
-        """The record of these files, if none was left out."""
-        count = len(self.batch)
-        if len(self.crcs) < count:
-            return None
-        crc32 = "".join(self.crcs.values())
-        first, stop = self.batch.start, self.batch.stop
-        return BatchRecord(first, stop, count, self.bytes, spec.digest, self.digest, crc32)
-
-
-def _read(target: Target, spec: DatasetSpec, batch: range, skipped: Collection[int] = ()) -> _Files:
-    files = _Files(batch, {}, {})
+    The record is None if a file cannot be read, or is of one of the sources that are skipped.
+    """
     digest = hashlib.sha256()
+    crcs: dict[int, str] = {}
+    findings: dict[int, Finding] = {}
+    size = 0
     for start in range(0, len(batch), CHUNK):
         chunk: list[bytes] = []
         for index in batch[start : start + CHUNK]:
@@ -147,34 +134,34 @@ def _read(target: Target, spec: DatasetSpec, batch: range, skipped: Collection[i
             try:
                 data = read_regular(path, target.fd)
             except Unreadable as why:
-                files.findings[index] = Finding(why.kind, path, str(why), index)
+                findings[index] = Finding(why.kind, path, str(why), index)
                 continue
             chunk.append(data)
-            files.crcs[index] = f"{zlib.crc32(data):08x}"
+            crcs[index] = f"{zlib.crc32(data):08x}"
         joined = b"".join(chunk)
         digest.update(joined)
-        files.bytes += len(joined)
-    files.digest = digest.hexdigest()
-    return files
+        size += len(joined)
+    if len(crcs) < len(batch):
+        return None, crcs, findings, size
+    crc32 = "".join(crcs.values())
+    fields = (batch.start, batch.stop, len(batch), size, spec.digest, digest.hexdigest(), crc32)
+    return BatchRecord(*fields), crcs, findings, size
 
 
 def _compare(
     target: Target, spec: DatasetSpec, record: BatchRecord, crcs: dict[int, str]
 ) -> dict[int, Finding]:
     """What is wrong with each file whose checksum is not the recorded one."""
-    owners = {record.crc(index): index for index in range(record.first, record.stop)}
+    owners = {record.crc(index): index for index in record.indices}
     findings = {}
-    for index, crc in crcs.items():
-        if crc == record.crc(index):
-            continue
+    for index in [index for index, crc in crcs.items() if crc != record.crc(index)]:
         path = image_path(spec, index)
+        owner = owners.get(crcs[index])
         try:
             fault = jpeg_fault(read_regular(path, target.fd), spec)
         except Unreadable as why:
             fault = str(why)
         if fault is None:
-            fault = "its bytes are not those that were written"
-            if crc in owners:
-                fault += f": they are those of image {owners[crc]}"
+            fault = CHANGED if owner is None else f"{CHANGED}: they are those of image {owner}"
         findings[index] = Finding("damaged", path, fault, index)
     return findings

@@ -32,6 +32,7 @@ from single_image_gen.target.layout import (
 )
 from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import target_metadata
+from single_image_gen.target.versions import version_mismatch
 from single_image_gen.target.writers import TarWriter, info_json
 from single_image_gen.workers.local import Work, run_tasks
 
@@ -132,7 +133,7 @@ def _repair(
     metadata = target_metadata(target)
     if metadata is None or metadata.spec != spec:
         raise TargetError(f"{target.path}: {DATASET} has changed since it was read: try again")
-    remakes = list(_remakes(report, spec, exact=not metadata.version_mismatch()))
+    remakes = list(_remakes(report, spec, exact=not version_mismatch(metadata)))
     preview = any(finding.file == PREVIEW for finding in report.findings)
     ranges = [part for remake in remakes for part in remake.ranges]
     seen = [(0, min(COUNT, spec.num_imgs))] if preview else []

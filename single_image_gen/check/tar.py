@@ -13,11 +13,13 @@ import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
 from single_image_gen.check.finding import (
+    CHANGED,
     Checked,
     Finding,
     Unreadable,
     jpeg_fault,
     open_regular,
+    unreadable,
     wrong_record,
 )
 from single_image_gen.dataset.sample import Sample
@@ -37,47 +39,55 @@ BUFFER = 2**20
 
 
 def check_tar(target: Target, spec: DatasetSpec, where: str, record: BatchRecord) -> Checked:
-    """Compare a tar with its record."""
-    name = tar_name(record.first // spec.batch_size)
-    everything = tuple(record.indices)
+    """Compare a tar with its record.
+
+    Args:
+        target: the dataset.
+        spec: what it should hold.
+        where: the file that records the batch, below the target.
+        record: what it says.
+    """
+    tar = tar_name(record.first // spec.batch_size)
+    everything = tuple(record.indices)  # a tar is made again as a whole
     size = 0
     try:
-        fd, size = open_regular(name, target.fd)
+        fd, size = open_regular(tar, target.fd)
         with open(fd, "rb", BUFFER) as file:
             actual = _read(file, size, spec, record.indices)
-            if actual.digest == record.digest:
+            if actual is not None and actual.digest == record.digest:
                 found = () if actual == record else (wrong_record(where, record),)
                 return Checked(where, record, actual, found, (), record.count, size)
             findings, bad = _compare(file, size, spec, record)
-    except Unreadable as why:
-        finding = Finding(why.kind, name, str(why), images=record.count)
-        return Checked(where, record, None, (finding,), everything, 0, size)
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-        finding = Finding("damaged", name, reason, images=record.count)
+    except (Unreadable, OSError) as error:
+        why = error if isinstance(error, Unreadable) else unreadable(tar, target.fd, error)
+        finding = Finding(why.kind, tar, str(why), images=record.count)
         return Checked(where, record, None, (finding,), everything, 0, size)
     if not findings:
-        reason = "its images are intact, but other bytes are not those that were written"
-        findings.append(Finding("damaged", name, reason))
+        findings = [
+            Finding(
+                "damaged",
+                tar,
+                "its images are intact, but other bytes are not those that were written",
+            )
+        ]
     intact = record.count - len(bad)
     return Checked(where, record, None, tuple(findings), everything, intact, size)
 
 
 def record_of_tar(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:
-    """The record of a tar as it is; None if it cannot be read."""
+    """The record of a tar as it is; None if it cannot be read or is not laid out as written."""
     try:
         fd, size = open_regular(tar_name(batch.start // spec.batch_size), target.fd)
     except Unreadable:
         return None
     with open(fd, "rb", BUFFER) as file:
-        record = _read(file, size, spec, batch)
-    return record if len(record.crc32) == 8 * record.count else None
+        return _read(file, size, spec, batch)
 
 
-def _read(file: BinaryIO, size: int, spec: DatasetSpec, batch: range) -> BatchRecord:
-    """The record of a tar; with fewer checksums than images if it is not as the program writes it.
+def _read(file: BinaryIO, size: int, spec: DatasetSpec, batch: range) -> BatchRecord | None:
+    """The record of a tar as it is; None if it is not laid out as the program writes it.
 
-    Its digest covers every byte, so that headers need not be checked here.
+    Of the headers only the sizes are read: the digest covers the rest.
     """
     digest = hashlib.sha256()
     crcs: list[str] = []
@@ -94,13 +104,13 @@ def _read(file: BinaryIO, size: int, spec: DatasetSpec, batch: range) -> BatchRe
                 data = take(-(-length // BLOCK) * BLOCK)
                 if ending == "jpg":
                     crcs.append(f"{zlib.crc32(memoryview(data)[:length]):08x}")
-    except ValueError:
-        pass  # no size where one should be: it differs from what was written
+    except ValueError:  # no number
+        return None
     while take(BUFFER):
         pass
-    first, stop = batch.start, batch.stop
-    digits, crc32 = digest.hexdigest(), "".join(crcs)
-    return BatchRecord(first, stop, len(batch), size, spec.digest, digits, crc32)
+    crc32 = "".join(crcs)
+    fields = (batch.start, batch.stop, len(batch), size, spec.digest, digest.hexdigest(), crc32)
+    return BatchRecord(*fields)
 
 
 def _compare(
@@ -119,14 +129,19 @@ def _compare(
         findings += lost
         lost = []
         data = os.pread(file.fileno(), there[name].size, there.pop(name).offset_data)
-        if fault := _member_fault(data, expected, spec, record, index):
+        fault = None
+        if expected is None and f"{zlib.crc32(data):08x}" != record.crc(index):
+            fault = jpeg_fault(data, spec) or CHANGED
+        elif expected is not None and data != expected:
+            fault = CHANGED
+        if fault is not None:
             findings.append(Finding("damaged", tar, fault, index, name))
     bad = {finding.index for finding in [*findings, *lost] if finding.index is not None}
     if len(lost) > 1:
         reason = f"its structure is damaged from byte {end:,} on"
         images = len({finding.index for finding in lost})
         lost = [Finding("damaged", tar, reason, images=images)]
-    foreign = [Finding("foreign", tar, "no part of the dataset", None, name) for name in there]
+    foreign = [Finding("foreign", tar, "not part of the dataset", None, name) for name in there]
     return [*findings, *lost, *foreign], bad
 
 
@@ -149,20 +164,6 @@ def _members(file: BinaryIO, size: int) -> tuple[dict[str, tarfile.TarInfo], int
     except Exception:  # noqa: BLE001, S110 - a damaged file makes tarfile raise more than its own
         pass
     return found, end
-
-
-def _member_fault(
-    data: bytes, expected: bytes | None, spec: DatasetSpec, record: BatchRecord, index: int
-) -> str | None:
-    """What is wrong with a member; `expected` is None for an image, which has a checksum."""
-    if expected is not None:
-        intact = data == expected
-    else:
-        intact = f"{zlib.crc32(data):08x}" == record.crc(index)
-    if intact:
-        return None
-    fault = None if expected is not None else jpeg_fault(data, spec)
-    return fault or "its bytes are not those that were written"
 
 
 def _expected(spec: DatasetSpec, record: BatchRecord) -> Iterator[tuple[int, str, bytes | None]]:
