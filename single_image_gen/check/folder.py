@@ -110,7 +110,10 @@ def check_files(
 
 
 def record_of_files(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:
-    """The record of a batch as its files are; None if one cannot be read."""
+    """The record of a batch as its files are; None if one of them, or a folder, cannot be read."""
+    classes = {spec.class_name(index) for index in batch[: len(spec.sources)]}
+    if any(_folder_fault(target, f"{TRAIN}/{name}") for name in classes):
+        return None
     return _read(target, spec, batch)[0]
 
 

@@ -7,6 +7,7 @@ import errno
 import os
 import zlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from single_image_gen.check.folder import record_of_files
@@ -17,9 +18,9 @@ from single_image_gen.dataset.sample import make_samples
 from single_image_gen.errors import TargetError
 from single_image_gen.make.contact_sheet import COUNT
 from single_image_gen.make.generate import make_preview
-from single_image_gen.make.rerender import jpegs, locate, sensible_threads, split
-from single_image_gen.photo.memory import LazySources
-from single_image_gen.photo.source import MAX_PIXELS
+from single_image_gen.make.progress import Progress
+from single_image_gen.make.rerender import jpegs, open_needed_sources, sensible_threads, split
+from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import read_journal, write_journal, write_marker
 from single_image_gen.target.layout import (
@@ -37,11 +38,13 @@ from single_image_gen.target.writers import TarWriter, info_json
 from single_image_gen.workers.local import Work, run_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from single_image_gen.check.verify import Report
+    from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.engines import Render
+    from single_image_gen.make.description import Range
     from single_image_gen.target.journal import BatchRecord
     from single_image_gen.workers.local import Task
 
@@ -51,18 +54,18 @@ _OCCUPIED = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EE
 
 @dataclass(frozen=True)
 class Remake:
-    """Images of one batch to make again.
+    """Images of one batch to make again: a task for a worker.
 
     Attributes:
         batch: the indices of the batch.
         ranges: those to make, as (first, stop); for a tar, all of them.
         record: what the journal says of the batch; None if its line is lost.
-        exact: images are known to come out as they were; otherwise only those that get their
-            recorded checksum are put in place.
+        exact: whether images come out as they were; otherwise only those that get their recorded
+            checksum are put in place.
     """
 
     batch: range
-    ranges: tuple[tuple[int, int], ...]
+    ranges: tuple[Range, ...]
     record: BatchRecord | None
     exact: bool
 
@@ -110,7 +113,8 @@ def repair(
         if not lock.take():
             raise TargetError(f"{path}: a run or another repair is at work there: wait for its end")
         try:
-            made = _repair(target, report, spec, imgpath, max_pixels, threads)
+            sources_of = partial(open_needed_sources, imgpath=imgpath, max_pixels=max_pixels)
+            made = _repair(target, report, spec, sources_of, threads, quiet=quiet)
         except BaseException:
             if not report.unfinished:
                 target.remove_work()
@@ -125,29 +129,32 @@ def _repair(
     target: Target,
     report: Report,
     spec: DatasetSpec,
-    imgpath: Sequence[str] | None,
-    max_pixels: int,
+    sources_of: Callable[[DatasetSpec, Sequence[Range]], Sources],
     threads: int | None,
+    *,
+    quiet: bool,
 ) -> int:
-    """Repair a target that nobody else works in; how many images were put in place."""
+    """Repair a target in which nobody else works; how many images were put in place."""
     metadata = target_metadata(target)
     if metadata is None or metadata.spec != spec:
-        raise TargetError(f"{target.path}: {DATASET} has changed since it was read: try again")
+        raise TargetError(f"{target.path}: its {DATASET} has changed since it was read: try again")
     remakes = list(_remakes(report, spec, exact=not version_mismatch(metadata)))
-    preview = any(finding.file == PREVIEW for finding in report.findings)
     ranges = [part for remake in remakes for part in remake.ranges]
-    seen = [(0, min(COUNT, spec.num_imgs))] if preview else []
+    wrong = {finding.file for finding in report.findings}
+    seen = [(0, min(COUNT, spec.num_imgs))] if PREVIEW in wrong else []
     made = 0
     if ranges or seen:
-        sources = LazySources(locate(spec, ranges + seen, imgpath), max_pixels=max_pixels)
+        sources = sources_of(spec, ranges + seen)
         work = Work(spec, os.path.abspath(target.path), sources, durable=False)
-        tasks: list[Task] = [(do_remake, work, part) for part in _parts(remakes, spec)]
-        if preview:
-            tasks.append((make_preview, work, None))
-        threads = threads or sensible_threads(ranges)
-        with contextlib.closing(run_tasks(tasks, spec.engine, threads, "loky")) as results:
-            made = sum(images for images in results if images)  # None for the contact sheet
-    if any(finding.file == INFO for finding in report.findings):
+        tasks: list[Task] = [(do_remake, work, remake) for remake in remakes]
+        tasks += [(make_preview, work, None)] if seen else []
+        results = run_tasks(tasks, spec.engine, threads or sensible_threads(ranges), "loky")
+        progress = Progress(sum(stop - first for first, stop in ranges), 0, quiet=quiet)
+        with progress, contextlib.closing(results):
+            for images in filter(None, results):  # None for the contact sheet
+                made += images
+                progress.add(images)
+    if INFO in wrong:
         target.place(info_json(spec, Plan(spec.num_imgs, spec.batch_size)), INFO)
     target.sync()  # before the journal says so
     _restore_journal(target, spec, report, remakes)
@@ -155,25 +162,19 @@ def _repair(
 
 
 def _remakes(report: Report, spec: DatasetSpec, *, exact: bool) -> Iterator[Remake]:
-    """What is to be made again, batch by batch."""
+    """What is to be made again, in tasks."""
+    tars = spec.format == "webdataset"
     for checked in report.checked:
         bad = IndexSet(range(index, index + 1) for index in checked.bad)
-        if ranges := tuple((part.start, part.stop) for part in bad):
-            yield Remake(checked.record.indices, ranges, checked.record, exact)
+        ranges = [(part.start, part.stop) for part in bad]
+        for task in [ranges] if tars and ranges else split(ranges):
+            yield Remake(checked.record.indices, tuple(task), checked.record, exact)
     if report.unrecorded and exact:  # there is no checksum to compare with
         done = IndexSet(checked.record.indices for checked in report.checked)
-        tars = spec.format == "webdataset"
         for batch in Plan(spec.num_imgs, spec.batch_size, whole=tars).pending(done):
-            yield Remake(batch, ((batch.start, batch.stop),), None, exact)
-
-
-def _parts(remakes: list[Remake], spec: DatasetSpec) -> Iterator[Remake]:
-    """The remakes as tasks; a tar is one."""
-    for remake in remakes:
-        if spec.format == "webdataset":
-            yield remake
-        else:
-            yield from (replace(remake, ranges=tuple(part)) for part in split(remake.ranges))
+            whole = [(batch.start, batch.stop)]
+            for task in [whole] if tars else split(whole):
+                yield Remake(batch, tuple(task), None, exact)
 
 
 def do_remake(work: Work, render: Render, remake: Remake) -> int:
@@ -236,7 +237,8 @@ def _restore_journal(
     """
     record_of = record_of_files if spec.format == "folder" else record_of_tar
     actual = {c.record.indices: c.actual for c in report.checked if not c.bad}
-    actual |= {r.batch: record_of(target, spec, r.batch) for r in remakes if r.exact}
+    remade = {remake.batch for remake in remakes if remake.exact}
+    actual |= {batch: record_of(target, spec, batch) for batch in remade}
     journal = read_journal(target, spec)
     records = {record.indices: record for record in journal.records}
     changed = {
@@ -247,7 +249,7 @@ def _restore_journal(
     records |= changed
     if not report.unfinished or IndexSet(records).covers(range(spec.num_imgs)):
         only_lines = all(entry.where == BATCHES for entry in journal.entries)
-        if changed or journal.faults or not only_lines:
+        if records and (changed or journal.faults or not only_lines):
             write_journal(target, sorted(records.values(), key=lambda record: record.first))
         target.remove_work(parse_marker_name)
         return

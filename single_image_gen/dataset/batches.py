@@ -120,6 +120,10 @@ class Plan:
                     total -= max(0, gap.start - head.start) + max(0, tail.stop - gap.stop)
         return total
 
+    def count(self, done: IndexSet) -> int:
+        """How many batches are pending, likewise."""
+        return sum(len(numbers) for numbers, _ in self._missing(done))
+
     def _missing(self, done: IndexSet) -> Iterator[tuple[range, range]]:
         """For each gap: the numbers of this share's batches in it, and the gap."""
         after = 0

@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from single_image_gen.draw.geometry import check_fits
 from single_image_gen.draw.params import MAX_SEED, center_of, params_of, uniforms
-from single_image_gen.engines import DEFAULT_ENGINE, ENGINES
 from single_image_gen.errors import UsageError
 from single_image_gen.photo.source import SourceInfo
-from single_image_gen.recipe import Recipe
+from single_image_gen.recipe import (
+    DEFAULT_ENGINE,
+    DEFAULT_QUALITY,
+    ENGINES,
+    FORMATS,
+    IMAGENET_SIZE,
+    Recipe,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +30,6 @@ if TYPE_CHECKING:
 
     Format = Literal["folder", "webdataset"]
 
-IMAGENET_SIZE = 1_281_167
-FORMATS = ("folder", "webdataset")
-DEFAULT_QUALITY = 75
 # Far beyond any dataset; it keeps numbers and names at sane lengths.
 MAX_NUM_IMGS = 10**12
 MOST_MAX_PIXELS = 10**10

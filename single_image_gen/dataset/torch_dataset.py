@@ -12,11 +12,11 @@ from PIL import Image
 from torch.utils.data import Dataset, get_worker_info
 
 from single_image_gen.dataset.sample import render_pixels
-from single_image_gen.dataset.spec import IMAGENET_SIZE, DatasetSpec, draw_range
-from single_image_gen.engines import DEFAULT_ENGINE, load_engine
+from single_image_gen.dataset.spec import DatasetSpec, draw_range
+from single_image_gen.engines import load_engine
 from single_image_gen.photo.memory import LazySources, open_sources
-from single_image_gen.photo.source import MAX_PIXELS, find_sources
-from single_image_gen.recipe import SCRIPT, Recipe
+from single_image_gen.photo.source import find_sources
+from single_image_gen.recipe import DEFAULT_ENGINE, IMAGENET_SIZE, MAX_PIXELS, SCRIPT, Recipe
 
 if TYPE_CHECKING:
     from single_image_gen.draw.params import Params

@@ -12,23 +12,21 @@ from typing import TYPE_CHECKING
 from single_image_gen.dataset.batches import IndexSet, Plan
 from single_image_gen.dataset.sample import make_samples, render_pixels
 from single_image_gen.dataset.spec import (
-    DEFAULT_QUALITY,
-    IMAGENET_SIZE,
     MAX_NUM_IMGS,
     MOST_MAX_PIXELS,
     DatasetSpec,
     check_range,
     draw_range,
 )
-from single_image_gen.engines import DEFAULT_ENGINE, check_engine
+from single_image_gen.engines import choose_engine
 from single_image_gen.errors import JournalWarning, TargetError, UsageError, notify
 from single_image_gen.make.contact_sheet import COUNT, contact_sheet
 from single_image_gen.make.forecast import check_room, forecast
 from single_image_gen.make.progress import Progress
-from single_image_gen.make.survey import look
+from single_image_gen.make.survey import survey_target
 from single_image_gen.photo.memory import open_sources
-from single_image_gen.photo.source import MAX_PIXELS, find_sources
-from single_image_gen.recipe import SCRIPT
+from single_image_gen.photo.source import find_sources
+from single_image_gen.recipe import DEFAULT_QUALITY, IMAGENET_SIZE, MAX_PIXELS, SCRIPT
 from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
 from single_image_gen.target.finish import finish_dataset
@@ -48,7 +46,12 @@ from single_image_gen.target.versions import current_versions
 from single_image_gen.target.writers import WRITERS
 from single_image_gen.text import counted
 from single_image_gen.workers import Workers
-from single_image_gen.workers.backends import CLUSTERS, connect, default_threads
+from single_image_gen.workers.backends import (
+    ALL_OF_THE_CLUSTER,
+    CLUSTERS,
+    connect,
+    default_threads,
+)
 from single_image_gen.workers.local import Work, run_tasks
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ if TYPE_CHECKING:
     from single_image_gen.dataset.spec import Format
     from single_image_gen.engines import Render
     from single_image_gen.make.forecast import Forecast
-    from single_image_gen.make.survey import Outlook
+    from single_image_gen.make.survey import Survey
     from single_image_gen.photo.source import SourceInfo
     from single_image_gen.recipe import Recipe
     from single_image_gen.target.journal import BatchRecord, JournalFault
@@ -129,7 +132,7 @@ def generate(
     seed: int = 0,
     format: Format = "folder",  # noqa: A002 - the flag's name
     quality: int = DEFAULT_QUALITY,
-    engine: str = DEFAULT_ENGINE,
+    engine: str | None = None,
     batch_size: int | None = None,
     known: Sequence[SourceInfo] = (),
     workers: Workers = Workers(),
@@ -145,7 +148,8 @@ def generate(
         seed: 0 to 2^64 - 1.
         format: "folder" (JPEGs for ImageFolder) or "webdataset" (tars).
         quality: of the JPEGs, 1 to 100.
-        engine: "opencv" (fast) or "torchvision" (the reference).
+        engine: "native" or "torchvision" (the reference); by default the native one, or the
+            reference where that cannot be loaded.
         batch_size: images in a unit of work, a resume point, a tar; None for automatic.
         workers: who does the work.
         options: how the run behaves.
@@ -173,6 +177,7 @@ def generate(
         )
     targetpath = os.fspath(targetpath)
     check_path(targetpath)
+    engine = choose_engine(engine)
     sources, infos = _open_sources(imgpath, known, workers, options)
     spec = DatasetSpec(
         sources=infos,
@@ -184,11 +189,10 @@ def generate(
         engine=engine,
         batch_size=batch_size or 0,
     )
-    check_engine(engine)
     threads = workers.threads or default_threads(workers.backend, workers.scheduler)
     run = Run(spec, targetpath, sources, workers, threads, options, batch_size is None)
     with refusing_unusable(targetpath):
-        outlook = look(
+        survey = survey_target(
             targetpath,
             spec,
             workers.shard,
@@ -196,10 +200,10 @@ def generate(
             keep_batch_size=run.keep_batch_size,
             accept_versions=options.accept_versions,
         )
-    _notify(run, outlook, known)
+    _notify(run, survey, known)
     if options.dry_run:
-        return _forecast(run, outlook)
-    check_room(outlook, sources)
+        return _forecast(run, survey)
+    check_room(survey, sources)
     with connect(workers.backend, workers.scheduler, threads):
         return _make_dataset(run)
 
@@ -248,7 +252,7 @@ class Run:
         return DatasetMetadata(self.spec, versions, self.options.command)
 
 
-def _notify(run: Run, outlook: Outlook, known: Sequence[SourceInfo]) -> None:
+def _notify(run: Run, survey: Survey, known: Sequence[SourceInfo]) -> None:
     """Tell what may not be meant."""
     spec = run.spec
     if not known and (twins := _twins(spec.sources)):
@@ -256,7 +260,7 @@ def _notify(run: Run, outlook: Outlook, known: Sequence[SourceInfo]) -> None:
     if spec.num_imgs < len(spec.sources):
         told = f"{len(spec.sources):,} sources, but {counted(spec.num_imgs, 'image')}"
         notify(f"{told}: not every source is used")
-    many = spec.format == "folder" and spec.num_imgs > MANY_FILES and outlook.images
+    many = spec.format == "folder" and spec.num_imgs > MANY_FILES and survey.images
     if many and not run.options.dry_run:
         advice = "where so many are unwelcome, --format webdataset puts them into a few tars"
         notify(f"this makes {spec.num_imgs:,} files; {advice}")
@@ -282,13 +286,14 @@ def _twins(infos: Sequence[SourceInfo]) -> str:
     return ""
 
 
-def _forecast(run: Run, outlook: Outlook) -> Summary:
+def _forecast(run: Run, survey: Survey) -> Summary:
     """The summary of a dry run."""
-    if outlook.images:
+    if survey.images:
         check_writable(run.targetpath)
-    foretold = forecast(outlook, run.sources, run.threads)
-    missing = outlook.spec.num_imgs - outlook.done.count(outlook.spec.num_imgs)
-    return Summary(outlook.spec, run.targetpath, 0, 0, 0.0, missing, 0, foretold)
+    on_cluster = run.threads == ALL_OF_THE_CLUSTER
+    foretold = forecast(survey, run.sources, None if on_cluster else run.threads)
+    missing = survey.spec.num_imgs - survey.done.count(survey.spec.num_imgs)
+    return Summary(survey.spec, run.targetpath, 0, 0, 0.0, missing, 0, foretold)
 
 
 def _make_dataset(run: Run) -> Summary:

@@ -10,25 +10,22 @@ from typing import TYPE_CHECKING
 import cv2
 
 from single_image_gen._version import __version__
+from single_image_gen.engines.native.library import KERNEL_VERSION
 
 if TYPE_CHECKING:
     from single_image_gen.target.metadata import DatasetMetadata
 
-CPU_AVX2 = 11  # CV_CPU_AVX2 of OpenCV, which Python has no name for
+REFERENCE_LIBRARIES = ("pillow", "torch", "torchvision")  # what the reference engine computes with
 
 
 def current_versions(engine: str) -> dict[str, str]:
     """The versions at work here; two machines with equal ones make the same bytes."""
-    libraries = ["torch", "numpy", "pillow"]
-    if engine == "torchvision":
-        libraries.append("torchvision")
-    machine = platform.machine()
-    # OpenCV's color and warp round differently without it; of what came after (AVX-512) none does
-    if machine.lower() in ("x86_64", "amd64") and not cv2.checkHardwareSupport(CPU_AVX2):
-        machine += " without AVX2"
-    # OpenCV is published under four names, so it is asked itself
-    versions = {"single-image-gen": __version__, "machine": machine, "opencv": cv2.__version__}
-    for name in libraries:
+    # OpenCV, which encodes, is published under four names: the module itself knows its version
+    versions = {"single-image-gen": __version__, "opencv": cv2.__version__}
+    if engine == "native":
+        return {**versions, "kernel": str(KERNEL_VERSION)}
+    versions["machine"] = platform.machine()
+    for name in REFERENCE_LIBRARIES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return versions

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from single_image_gen.dataset.batches import IndexSet, Plan
-from single_image_gen.dataset.spec import IMAGENET_SIZE, auto_batch_size
+from single_image_gen.dataset.spec import auto_batch_size
+from single_image_gen.recipe import IMAGENET_SIZE
 
 ranges = st.lists(
     st.tuples(st.integers(0, 60), st.integers(1, 20)).map(lambda r: range(r[0], r[0] + r[1])),

@@ -15,7 +15,7 @@ from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT
 from single_image_gen.draw.params import draw_params
-from single_image_gen.engines import ENGINES
+from single_image_gen.recipe import ENGINES
 from single_image_gen.target.layout import image_path
 from single_image_gen.workers.shard import Shard
 

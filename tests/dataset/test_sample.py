@@ -21,8 +21,9 @@ from single_image_gen.dataset.sample import (
 )
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.draw.params import center_of, draw_params
-from single_image_gen.engines import DEFAULT_ENGINE, load_engine
+from single_image_gen.engines import load_engine
 from single_image_gen.photo.source import Source, SourceInfo
+from single_image_gen.recipe import DEFAULT_ENGINE
 
 RENDER = load_engine(DEFAULT_ENGINE)
 

@@ -950,7 +950,7 @@ def test_a_link_whose_answer_was_lost_counts(
 LOSSES: dict[str, Any] = {
     "removed": shutil.rmtree,
     "without_dataset_json": lambda target: (target / "dataset.json").unlink(),
-    "overwritten": lambda target: make_other(target),
+    "overwritten": lambda target: make_other(target),  # noqa: PLW0108 - defined below
     "moved_away": lambda target: target.rename(target.with_name("elsewhere")),
 }
 

@@ -22,9 +22,9 @@ from PIL import Image
 from single_image_gen.cli.main import main
 from single_image_gen.dataset.sample import make_sample, make_samples
 from single_image_gen.dataset.spec import DatasetSpec
-from single_image_gen.engines import DEFAULT_ENGINE, load_engine
+from single_image_gen.engines import load_engine
 from single_image_gen.photo.source import Source, load_source
-from single_image_gen.recipe import SCRIPT, Recipe
+from single_image_gen.recipe import DEFAULT_ENGINE, SCRIPT, Recipe
 from single_image_gen.target import writers
 from single_image_gen.target.files import StagedFile, Target
 from single_image_gen.target.resume import read_target
