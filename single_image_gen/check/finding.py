@@ -61,8 +61,7 @@ class Checked:
     """What was found in a batch.
 
     Attributes:
-        where: the file that records the batch, below the target.
-        record: what it says.
+        record: what the journal says of the batch.
         actual: the record of the files as they are; None if some cannot be read.
         findings: what is wrong.
         bad: indices of the images to make again.
@@ -70,19 +69,12 @@ class Checked:
         bytes: size of the files that could be read.
     """
 
-    where: str
     record: BatchRecord
     actual: BatchRecord | None
     findings: tuple[Finding, ...]
     bad: tuple[int, ...]
     intact: int
     bytes: int
-
-
-def wrong_record(where: str, record: BatchRecord) -> Finding:
-    """The finding for a record that has been changed, while the images are as they were written."""
-    images = f"images {record.first} to {record.stop - 1}"
-    return Finding("record", where, f"the record of {images} has been changed: they are intact")
 
 
 class Unreadable(Exception):  # noqa: N818 - it says what the file is

@@ -19,7 +19,6 @@ from single_image_gen.check.finding import (
     jpeg_fault,
     read_regular,
     unreadable,
-    wrong_record,
 )
 from single_image_gen.target.journal import BatchRecord
 from single_image_gen.target.layout import TRAIN, image_path
@@ -79,19 +78,14 @@ def _folder_fault(target: Target, path: str) -> Unreadable | None:
 
 
 def check_files(
-    target: Target,
-    spec: DatasetSpec,
-    where: str,
-    record: BatchRecord,
-    faults: dict[int, Unreadable],
+    target: Target, spec: DatasetSpec, record: BatchRecord, faults: dict[int, Unreadable]
 ) -> Checked:
     """Compare a batch of a folder dataset with its record.
 
     Args:
         target: the dataset.
         spec: what it should hold.
-        where: the file that records the batch, below the target.
-        record: what it says.
+        record: what the journal says of the batch.
         faults: see `check_class_folders`: no image of these classes is read or named.
     """
     actual, crcs, findings, size = _read(target, spec, record.indices, faults)
@@ -101,12 +95,9 @@ def check_files(
         findings.update(_compare(target, spec, record, crcs))
     unread = [k for k in record.indices if spec.source_index(k) in faults] if faults else []
     bad = [k for k in unread if faults[spec.source_index(k)].kind == "missing"]
-    found = [findings[index] for index in sorted(findings)]
+    found = tuple(findings[index] for index in sorted(findings))
     intact = record.count - len(found) - len(unread)
-    if actual != record and intact == record.count:
-        found.append(wrong_record(where, record))
-    bad = sorted({*bad, *findings})
-    return Checked(where, record, actual, tuple(found), tuple(bad), intact, size)
+    return Checked(record, actual, found, tuple(sorted({*bad, *findings})), intact, size)
 
 
 def record_of_files(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:

@@ -20,7 +20,6 @@ from single_image_gen.check.finding import (
     jpeg_fault,
     open_regular,
     unreadable,
-    wrong_record,
 )
 from single_image_gen.dataset.sample import Sample
 from single_image_gen.dataset.spec import draw_range
@@ -38,15 +37,8 @@ BLOCK = tarfile.BLOCKSIZE  # a member is a block of header, then its bytes, padd
 BUFFER = 2**20
 
 
-def check_tar(target: Target, spec: DatasetSpec, where: str, record: BatchRecord) -> Checked:
-    """Compare a tar with its record.
-
-    Args:
-        target: the dataset.
-        spec: what it should hold.
-        where: the file that records the batch, below the target.
-        record: what it says.
-    """
+def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> Checked:
+    """Compare a tar with its record."""
     tar = tar_name(record.first // spec.batch_size)
     everything = tuple(record.indices)  # a tar is made again as a whole
     size = 0
@@ -55,23 +47,16 @@ def check_tar(target: Target, spec: DatasetSpec, where: str, record: BatchRecord
         with open(fd, "rb", BUFFER) as file:
             actual = _read(file, size, spec, record.indices)
             if actual is not None and actual.digest == record.digest:
-                found = () if actual == record else (wrong_record(where, record),)
-                return Checked(where, record, actual, found, (), record.count, size)
+                return Checked(record, actual, (), (), record.count, size)
             findings, bad = _compare(file, size, spec, record)
     except (Unreadable, OSError) as error:
         why = error if isinstance(error, Unreadable) else unreadable(tar, target.fd, error)
         finding = Finding(why.kind, tar, str(why), images=record.count)
-        return Checked(where, record, None, (finding,), everything, 0, size)
+        return Checked(record, None, (finding,), everything, 0, size)
     if not findings:
-        findings = [
-            Finding(
-                "damaged",
-                tar,
-                "its images are intact, but other bytes are not those that were written",
-            )
-        ]
-    intact = record.count - len(bad)
-    return Checked(where, record, None, tuple(findings), everything, intact, size)
+        reason = "its images are intact, but other bytes are not those that were written"
+        findings = [Finding("damaged", tar, reason)]
+    return Checked(record, None, tuple(findings), everything, record.count - len(bad), size)
 
 
 def record_of_tar(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from single_image_gen.check.finding import Checked, Kind, Unreadable
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.target.journal import JournalContents, JournalEntry
+    from single_image_gen.target.journal import BatchRecord
 
 KINDS: tuple[Kind, ...] = ("damaged", "missing", "foreign", "record")
 # Reading and hashing release the GIL, the rest does not: more threads would not help.
@@ -94,7 +94,7 @@ class Report:
                 "back (the command that made it writes one to another --targetpath)"
             )
             return
-        yield f"{target}: {'; '.join(self._sums(self.spec.num_imgs))}"
+        yield f"{target}: {'; '.join(filter(None, self._sums(self.spec.num_imgs)))}"
         if advice := "; ".join(self._advice()):
             yield advice
 
@@ -106,36 +106,26 @@ class Report:
         yield about + (f", {unrecorded:,} without a record" if unrecorded else "")
         if self.unfinished:
             yield f"{self.unfinished:,} not made yet"
-        counts: Counter[str] = Counter()
+        counts: Counter[Kind] = Counter()
         for finding in self.findings:
             counts[finding.kind] += finding.images or 1
-        wrong = counts.pop("record", 0)
-        sums = [f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind]]
-        if wrong:
-            sums.append(counted(wrong, "wrong record"))
-        if sums:
-            yield ", ".join(sums)
-        if self.ok:
-            yield "all is well"
+        sums = [f"{counts[kind]:,} {kind}" for kind in KINDS[:-1] if counts[kind]]
+        if counts["record"]:
+            sums.append(counted(counts["record"], "wrong record"))
+        yield ", ".join(sums) or ("" if self.unfinished else "all is well")
 
     def _advice(self) -> Iterator[str]:
-        if self.unfinished:
-            yield "rerun the command that began it to make the rest"
         foreign = [f for f in self.findings if f.kind == "foreign" and f.member is None]
-        if any(self._repairable(finding) for finding in self.findings):
-            yield (
-                "--repair mends what is damaged, missing or wrong"
-                if self.made is None
-                else "what is still wrong could not be repaired"
-            )
+        ours = [f for f in self.findings if f.kind != "foreign" or f.member is not None]
+        if self.unfinished:  # a rerun makes lost records again, too
+            yield "rerun the command that began it to make the rest"
+            ours = [f for f in ours if f.kind != "record"]
+        if ours and self.made is None:
+            yield "--repair mends what is damaged, missing or wrong"
+        elif ours:
+            yield "what is still wrong could not be repaired"
         if foreign:
             yield "foreign files are never touched: move them away"
-
-    def _repairable(self, finding: Finding) -> bool:
-        """Whether --repair is for this: not for foreign files, or what a rerun does anyway."""
-        if finding.kind == "foreign":
-            return finding.member is not None
-        return finding.file != DATASET and not (finding.kind == "record" and self.unfinished)
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -216,9 +206,14 @@ def _verify(target: Target, spec: DatasetSpec, *, quiet: bool) -> Report:
         findings += class_findings
     checked = []
     with Progress(sum(r.count for r in journal.records), 0, quiet=quiet) as progress:
-        for result in _check_batches(target, spec, journal, faults):
+        entries = [entry for entry in journal.entries if entry.record]
+        results = _check_batches(target, spec, journal.records, faults)
+        for entry, result in zip(entries, results, strict=True):
             checked.append(result)
             findings += result.findings
+            if result.actual not in (None, result.record) and not result.bad:
+                reason = f"the record of images {entry.first} to {entry.stop - 1} has been changed"
+                findings.append(Finding("record", entry.where, f"{reason}: they are intact"))
             progress.add(result.record.count)
     return Report(target.path, spec, tuple(findings), unfinished, unrecorded, tuple(checked))
 
@@ -237,19 +232,17 @@ def _is_finished(target: Target, spec: DatasetSpec, gaps: Sequence[range]) -> bo
 
 
 def _check_batches(
-    target: Target, spec: DatasetSpec, journal: JournalContents, faults: dict[int, Unreadable]
+    target: Target, spec: DatasetSpec, records: Sequence[BatchRecord], faults: dict[int, Unreadable]
 ) -> Iterator[Checked]:
-    """Each recorded batch, checked, in order."""
+    """Each recorded batch, compared with its files, in order."""
 
-    def check(entry: JournalEntry) -> Checked | None:
-        if entry.record is None:
-            return None
+    def check(record: BatchRecord) -> Checked:
         if spec.format == "folder":
-            return check_files(target, spec, entry.where, entry.record, faults)
-        return check_tar(target, spec, entry.where, entry.record)
+            return check_files(target, spec, record, faults)
+        return check_tar(target, spec, record)
 
     pool = ThreadPoolExecutor(THREADS)
     try:
-        yield from filter(None, pool.map(check, journal.entries))
+        yield from pool.map(check, records)
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C need not wait for the rest

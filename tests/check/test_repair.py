@@ -116,9 +116,13 @@ def test_a_link_in_the_place_of_a_class_is_not_followed(folder: Path) -> None:
     elsewhere = put_away(folder / "train/two")
     (folder / "train/two").symlink_to(elsewhere)
     (elsewhere / Path(patch(1)).name).unlink()
+    edit_lines(folder, lambda r: r.pop(1))
     before = snapshot(elsewhere)
     assert main(["verify", str(folder), "--repair"]) == 1
     assert snapshot(elsewhere) == before
+    report = verify(folder)
+    assert report.unrecorded == (range(16, 32),)
+    assert {finding.file for finding in report.findings} == {"batches.jsonl", "train/two"}
 
 
 # the sources and versions that it needs
