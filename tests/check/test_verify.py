@@ -40,7 +40,7 @@ from single_image_gen.check import finding as check_finding
 from single_image_gen.check import tar as check_tar
 from single_image_gen.check.verify import verify
 from single_image_gen.cli.main import main
-from single_image_gen.errors import JournalWarning
+from single_image_gen.errors import SingleImageGenWarning
 from single_image_gen.workers.shard import parse_shard
 
 
@@ -69,11 +69,11 @@ def half(made: dict[str, Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(made["half"], tmp_path / "half"))
 
 
-def rerun(photos: Path, target: Path, **options: object) -> None:
-    """Finish a target in the making, whatever its journal warns of."""
+def make_silently(photos: Path, target: Path, **options: object) -> Path:
+    """Make a dataset, or the rest of it, whatever the program warns of."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", JournalWarning)
-        make(photos, target, **options)
+        warnings.simplefilter("ignore", SingleImageGenWarning)
+        return make(photos, target, **options)
 
 
 def found(target: Path) -> set[tuple[str, str]]:
@@ -91,7 +91,6 @@ FOLDER_DAMAGE = {
         lambda t: [flip(t / patch(k), 300) for k in (3, 17)],
         {("damaged", patch(3), None), ("damaged", patch(17), None)},
     ),
-    "truncated": (lambda t: truncate(t / patch(4), 200), {("damaged", patch(4), None)}),
     "empty": (lambda t: truncate(t / patch(4), 0), {("damaged", patch(4), None)}),
     "byte_appended": (
         lambda t: (t / patch(4)).write_bytes((t / patch(4)).read_bytes() + b"\0"),
@@ -122,10 +121,6 @@ FOLDER_DAMAGE = {
     "record_deleted": (lambda t: edit_lines(t, lambda r: r.pop(1)), RECORD),
     "last_record_deleted": (lambda t: edit_lines(t, lambda r: r.pop()), RECORD),
     "record_garbled": (lambda t: flip(t / "batches.jsonl", 1), RECORD),
-    "record_nested_deeply": (
-        lambda t: (t / "batches.jsonl").write_text("[" * 100_000),
-        RECORD,
-    ),
     "digest_edited": (lambda t: edit_lines(t, lambda r: r[1].update(digest="0" * 64)), RECORD),
     "bytes_edited": (lambda t: edit_lines(t, lambda r: r[0].update(bytes=1)), RECORD),
     "checksum_edited": (
@@ -142,7 +137,6 @@ FOLDER_DAMAGE = {
         lambda t: edit_lines(t, lambda r: r[1].update(STRANGE)),
         RECORD,
     ),
-    "record_without_its_spec": (lambda t: edit_lines(t, lambda r: r[1].pop("spec")), RECORD),
     "range_beyond_the_end": (
         lambda t: edit_lines(t, lambda r: r[0].update(first=160, stop=176)),
         RECORD,
@@ -192,7 +186,6 @@ TAR_DAMAGE = {
     "cut_at_its_end": (lambda t: truncate(t / SHARD, -512), BROKEN),
     "cut_short": (lambda t: truncate(t / SHARD, 9_000), BROKEN),
     "empty": (lambda t: truncate(t / SHARD, 0), BROKEN),
-    "no_tar": (lambda t: (t / SHARD).write_bytes(b"x" * 5000), BROKEN),
     "deleted": (lambda t: (t / SHARD).unlink(), {("missing", SHARD, None)}),
     "swapped": (
         lambda t: swap(t / "train-000000.tar", t / SHARD),
@@ -205,10 +198,6 @@ TAR_DAMAGE = {
     "digest_edited": (lambda t: edit_lines(t, lambda r: r[1].update(digest="0" * 64)), BROKEN),
     "checksum_edited": (
         lambda t: edit_lines(t, lambda r: r[0].update(crc32="0" * 8 + r[0]["crc32"][8:])),
-        RECORD,
-    ),
-    "record_of_another_dataset": (
-        lambda t: edit_lines(t, lambda r: r[1].update(STRANGE)),
         RECORD,
     ),
     "record_of_half_a_tar": (
@@ -336,6 +325,10 @@ def test_foreign_files_are_named_and_never_touched(
     assert snapshot(target) == before
 
 
+def test_a_class_without_an_image_needs_no_folder(photos: Path, tmp_path: Path) -> None:
+    assert verify(make_silently(photos, tmp_path / "one", num_imgs=1)).ok
+
+
 def test_an_empty_foreign_class_is_named(folder: Path) -> None:
     (folder / "train/three").mkdir()
     assert found(folder) == {("foreign", "train/three")}
@@ -449,8 +442,6 @@ def test_a_changed_marker_is_restored(half: Path) -> None:
     "damage",
     [
         pytest.param(lambda path: truncate(path, 0), id="empty"),
-        pytest.param(lambda path: path.write_text("[" * 100_000), id="nested_deeply"),
-        pytest.param(lambda path: path.write_bytes(b"\xff\xfe"), id="no_text"),
         pytest.param(
             lambda path: shutil.copy(path.with_name("32-40.json"), path), id="of_another_batch"
         ),
@@ -470,7 +461,7 @@ def test_a_batch_without_a_marker_is_left_to_a_rerun(
             "rerun the command that began it to make the rest\n"
         )
         assert verify(half).unfinished == 32
-    rerun(photos, half)
+    make_silently(photos, half)
     assert verify(half).ok
     assert tree_hash(half) == tree_hash(made["folder"])
 
@@ -484,14 +475,14 @@ def test_all_of_many_empty_markers_are_named_and_their_batches_made_again(
         truncate(half / marker, 0)
     assert found(half) == {("record", marker) for marker in markers}
     assert verify(half).unfinished == COUNT
-    rerun(photos, half, batch_size=1)
+    make_silently(photos, half, batch_size=1)
     assert verify(half).ok
 
 
 # dataset.json itself
 
 
-@pytest.mark.parametrize("text", ["{", "[" * 100_000, "{}", "\0"], ids=["cut", "deep", "no", "nul"])
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "{}"], ids=["cut", "deep", "no"])
 def test_a_damaged_dataset_json_is_one_line(text: str, folder: Path, capsys) -> None:
     (folder / "dataset.json").write_text(text)
     assert main(["verify", str(folder), "--repair"]) == 1
