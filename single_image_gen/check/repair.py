@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import zlib
 from dataclasses import dataclass, replace
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
     from single_image_gen.check.folder import Checked
     from single_image_gen.check.verify import Report
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.engines import Render
     from single_image_gen.make.rerender import Range
     from single_image_gen.target.writers import Marker
-    from single_image_gen.workers.local import Result, Task, Work
+    from single_image_gen.workers.task import Task, Work
+
+    Result = tuple[int, int]  # images, bytes
 
 # Something that is no file has the place of an image: it is somebody else's, so it stays.
 _OCCUPIED = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
@@ -136,7 +138,9 @@ def _render(
 ) -> int:
     """Make the images and the contact sheet again; how many images were put in place."""
     from single_image_gen.make.generate import do_preview  # noqa: PLC0415 - slow to import
-    from single_image_gen.workers.local import Work, run_tasks  # noqa: PLC0415
+    from single_image_gen.workers import Workers  # noqa: PLC0415 - likewise
+    from single_image_gen.workers.pool import open_pool  # noqa: PLC0415 - likewise
+    from single_image_gen.workers.task import Work  # noqa: PLC0415 - likewise
 
     preview = any(finding.file == PREVIEW for finding in report.findings)
     ranges = [part for mend in mends for part in mend.ranges]
@@ -145,11 +149,15 @@ def _render(
         return 0
     sources = LazySources(locate(spec, ranges + seen, imgpath), max_pixels=max_pixels)
     work = Work(spec, os.path.abspath(target.path), sources, durable=False)
-    tasks: list[Task] = [(do_mend, work, part) for mend in mends for part in _parts(mend, spec)]
+    tasks: list[Task[Result]] = [
+        functools.partial(do_mend, mend=part) for mend in mends for part in _parts(mend, spec)
+    ]
     if preview:
-        tasks.append((do_preview, work, None))
-    threads = threads or sensible_threads(ranges)
-    with contextlib.closing(run_tasks(tasks, spec.engine, threads, "loky")) as results:
+        tasks.append(do_preview)
+    with (
+        open_pool(Workers(threads or sensible_threads(ranges)), len(tasks)) as pool,
+        contextlib.closing(pool.run(work, tasks)) as results,
+    ):
         return sum(images for images, _ in results)
 
 
@@ -160,17 +168,17 @@ def _parts(mend: Mend, spec: DatasetSpec) -> list[Mend]:
     return [Mend(mend.record, tuple(part), mend.strict) for part in split(mend.ranges)]
 
 
-def do_mend(work: Work, render: Render, mend: Mend) -> Result:
+def do_mend(work: Work, mend: Mend) -> Result:
     """Put images of a folder, or a tar, in place again."""
     with Target(work.targetpath) as target:
         how = _mend_files if work.spec.format == "folder" else _mend_tar
-        return how(target, work, render, mend)
+        return how(target, work, mend)
 
 
-def _mend_files(target: Target, work: Work, render: Render, mend: Mend) -> Result:
+def _mend_files(target: Target, work: Work, mend: Mend) -> Result:
     spec = work.spec
     images = size = 0
-    for index, jpeg in jpegs(work, render, mend.ranges):
+    for index, jpeg in jpegs(work, mend.ranges):
         if mend.strict and not _as_recorded(mend.record.marker, index, jpeg):
             continue
         try:
@@ -183,19 +191,20 @@ def _mend_files(target: Target, work: Work, render: Render, mend: Mend) -> Resul
     return images, size
 
 
-def _mend_tar(target: Target, work: Work, render: Render, mend: Mend) -> Result:
+def _mend_tar(target: Target, work: Work, mend: Mend) -> Result:
     from single_image_gen.dataset.sample import make_samples  # noqa: PLC0415 - imports OpenCV
 
     spec, marker = work.spec, mend.record.marker
     if mend.strict and not all(
-        _as_recorded(marker, index, jpeg) for index, jpeg in jpegs(work, render, mend.ranges)
+        _as_recorded(marker, index, jpeg) for index, jpeg in jpegs(work, mend.ranges)
     ):
         return 0, 0
     batch = Plan(spec.num_imgs, spec.batch_size).batch(mend.record.first // spec.batch_size)
     try:
         with SINKS[spec.format](target, spec, batch) as sink:
-            for sample in make_samples(spec, work.sources, render, batch.first, batch.stop):
+            for sample in make_samples(spec, work.sources, work.render, batch.first, batch.stop):
                 sink.write(sample)
+                work.report(1)
     except OSError as error:
         if error.errno not in _OCCUPIED:
             raise

@@ -200,7 +200,7 @@ def forecast(outlook: Outlook, sources: Sources, threads: int) -> Forecast:
         EngineError: the engine's libraries cannot be imported.
         SourceError: a source cannot be read any more.
     """
-    from single_image_gen.workers.backends import usable_cpus  # noqa: PLC0415 - imports joblib
+    from single_image_gen.workers.pool import usable_cpus  # noqa: PLC0415 - imports joblib
 
     spec = outlook.spec
     began = time.perf_counter()
@@ -225,13 +225,13 @@ def forecast(outlook: Outlook, sources: Sources, threads: int) -> Forecast:
 def _measure(outlook: Outlook, sources: Sources) -> tuple[float, float]:
     """(bytes, seconds) of an image on average, rendered as a worker does it."""
     from single_image_gen.dataset.sample import make_sample  # noqa: PLC0415 - imports OpenCV
-    from single_image_gen.workers.local import use_threads  # noqa: PLC0415 - imports joblib
+    from single_image_gen.workers.task import set_library_threads  # noqa: PLC0415 - likewise
 
     spec = outlook.spec
     render = load_engine(spec.engine)
     sizes: list[int] = []
     seconds = 0.0
-    before = use_threads(1, 1)
+    before = set_library_threads(1, 1)
     try:
         for index in range(min(WARM_UP, spec.num_imgs)):
             make_sample(spec, sources, render, index)
@@ -244,5 +244,5 @@ def _measure(outlook: Outlook, sources: Sources) -> tuple[float, float]:
             if seconds > SECONDS:
                 break
     finally:
-        use_threads(*before)
+        set_library_threads(*before)
     return sum(sizes) / len(sizes), seconds / len(sizes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import time
@@ -41,21 +42,23 @@ from single_image_gen.target.preflight import (
 )
 from single_image_gen.target.writers import SINKS, info_json
 from single_image_gen.text import counted
-from single_image_gen.workers import Workers
-from single_image_gen.workers.backends import connect, default_threads
-from single_image_gen.workers.local import Work, run_tasks
+from single_image_gen.workers import MAX_THREADS, Workers
+from single_image_gen.workers.pool import open_pool, usable_cpus, worker_count
+from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from single_image_gen.dataset.batches import Batch
     from single_image_gen.dataset.spec import Format
-    from single_image_gen.engines import Render
     from single_image_gen.make.forecast import Forecast
     from single_image_gen.photo.source import SourceInfo
     from single_image_gen.recipe import Recipe
-    from single_image_gen.workers.local import Result, Task
+    from single_image_gen.workers.pool import Pool
     from single_image_gen.workers.shard import Shard
+    from single_image_gen.workers.task import Task
+
+    Result = tuple[int, int]  # images, bytes
 
 MANY_FILES = 1_000_000
 # How often what another run in the same target took away is done again, before giving up.
@@ -160,7 +163,6 @@ def generate(
     if batch_size is not None:
         check_range("batch_size", batch_size, 1, MAX_NUM_IMGS)
     backend, shard = workers.backend, workers.shard
-    threads = workers.threads or default_threads(backend, workers.scheduler)
     targetpath = os.fspath(targetpath)
     check_not_inside(targetpath)
     check_above(targetpath)
@@ -199,12 +201,15 @@ def generate(
     if options.dry_run:
         if outlook.images:
             check_writable(targetpath)
-        foretold = forecast(outlook, sources, threads)
+        foretold = forecast(outlook, sources, worker_count(workers) or usable_cpus())
         missing = spec.num_imgs - outlook.done.count(spec.num_imgs)
         return Summary(outlook.spec, targetpath, 0, 0, 0.0, missing, 0, foretold)
     check_room(outlook, sources)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(connect(backend, workers.scheduler, threads))
+        tasks = 1 + sum(
+            1 for _ in itertools.islice(outlook.plan.pending(outlook.done), MAX_THREADS)
+        )
+        pool = stack.enter_context(open_pool(workers, tasks))
         with refusing_unusable(targetpath):
             os.makedirs(targetpath, exist_ok=True)
             target = stack.enter_context(Target(targetpath))
@@ -220,7 +225,7 @@ def generate(
             warnings.warn(f"this makes {spec.num_imgs:,} files; {advice}", Notice, stacklevel=2)
         versions = {} if options.accept_versions else current_versions(engine)
         work = Work(spec, os.path.abspath(targetpath), sources, options.durable, versions)
-        return _complete(target, work, shard, threads, backend, quiet=options.quiet)
+        return _complete(target, work, shard, pool, quiet=options.quiet)
 
 
 def _notice_twins(infos: Sequence[SourceInfo]) -> None:
@@ -245,15 +250,7 @@ def _notice_twins(infos: Sequence[SourceInfo]) -> None:
             return
 
 
-def _complete(
-    target: Target,
-    work: Work,
-    shard: Shard,
-    threads: int,
-    backend: str,
-    *,
-    quiet: bool,
-) -> Summary:
+def _complete(target: Target, work: Work, shard: Shard, pool: Pool, *, quiet: bool) -> Summary:
     """Do what is pending of this process's share, then fold if it was the last."""
     spec, journal = work.spec, Journal(target)
     tars = spec.format == "webdataset"
@@ -266,10 +263,10 @@ def _complete(
         done = journal.done(spec)
         pending = plan.images(done)
         if pending or not target.has(PREVIEW):
-            tasks = run_tasks(_tasks(target, work, plan, done), spec.engine, threads, backend)
+            results = pool.run(work, _tasks(target, work, plan, done))
             progress = Progress(share, share - pending, quiet=quiet)
-            with progress, contextlib.closing(tasks):
-                for images, size in tasks:
+            with progress, contextlib.closing(results):
+                for images, size in results:
                     made, written = made + images, written + size
                     progress.add(images)
         if tars and not target.has(INFO) and journal.done(spec).covers(0, spec.num_imgs):
@@ -282,35 +279,38 @@ def _complete(
     return Summary(spec, work.targetpath, made, written, seconds, missing, stored or 0)
 
 
-def _tasks(target: Target, work: Work, plan: Plan, done: Coverage) -> Iterator[Task]:
+def _tasks(target: Target, work: Work, plan: Plan, done: Coverage) -> Iterator[Task[Result]]:
     """The pending batches, and after the first of them the contact sheet, to be had early."""
-    batches = ((do_batch, work, batch) for batch in plan.pending(done))
+    batches = (functools.partial(do_batch, batch=batch) for batch in plan.pending(done))
     yield from itertools.islice(batches, 1)
     seen = min(COUNT, work.spec.num_imgs)
     if not done.covers(0, seen) or not target.has(PREVIEW):
-        yield (do_preview, work, None)
+        yield do_preview
     yield from batches
 
 
-def do_batch(work: Work, render: Render, batch: Batch) -> Result:
+def do_batch(work: Work, batch: Batch) -> Result:
     """Make the images of a batch and its marker."""
     from single_image_gen.dataset.sample import make_samples  # noqa: PLC0415 - imports OpenCV
 
     with Target(work.targetpath, durable=work.durable) as target:
         with SINKS[work.spec.format](target, work.spec, batch) as sink:
-            for sample in make_samples(work.spec, work.sources, render, batch.first, batch.stop):
+            for sample in make_samples(
+                work.spec, work.sources, work.render, batch.first, batch.stop
+            ):
                 sink.write(sample)
+                work.report(1)
         Journal(target).record(sink.marker)
     return sink.marker.count, sink.marker.bytes
 
 
-def do_preview(work: Work, render: Render, _: None) -> Result:
+def do_preview(work: Work) -> Result:
     """Make preview.png."""
     from single_image_gen.dataset.sample import render_pixels  # noqa: PLC0415 - imports OpenCV
 
     spec = work.spec
     images = [
-        render_pixels(spec, work.sources, render, index, params)
+        render_pixels(spec, work.sources, work.render, index, params)
         for index, params in draw_range(spec, 0, min(COUNT, spec.num_imgs))
     ]
     with Target(work.targetpath, durable=work.durable) as target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.engines import Render
     from single_image_gen.photo.source import SourceInfo
     from single_image_gen.target.metadata import Dataset
-    from single_image_gen.workers.local import Result, Work
+    from single_image_gen.workers.task import Work
+
+    Result = tuple[int, int]  # images, bytes
 
     Range = tuple[int, int]
 
@@ -233,7 +235,7 @@ def render_files(
         OSError: writing failed.
         WorkerLost: a worker was killed.
     """
-    from single_image_gen.workers.local import Work  # noqa: PLC0415 - needless for params
+    from single_image_gen.workers.task import Work  # noqa: PLC0415 - needless for params
 
     if os.path.lexists(os.path.join(targetpath, DATASET)):
         raise UsageError(
@@ -252,15 +254,20 @@ def render_files(
 
 def _render_all(work: Work, ranges: Sequence[Range], threads: int) -> Rendered:
     """Do it, and leave no work folder unless there was one."""
-    from single_image_gen.workers.local import run_tasks  # noqa: PLC0415 - needless for params
+    from single_image_gen.workers import Workers  # noqa: PLC0415 - needless for params
+    from single_image_gen.workers.pool import open_pool  # noqa: PLC0415 - likewise
 
     images = size = 0
     ours = not os.path.lexists(os.path.join(work.targetpath, WORK))
-    tasks = ((do_files, work, part) for part in split(ranges))
+    count = 1 + sum(stop - first for first, stop in ranges) // TASK
+    tasks = (functools.partial(do_files, ranges=part) for part in split(ranges))
     try:
-        with contextlib.closing(run_tasks(tasks, work.spec.engine, threads, "loky")) as results:
-            for count, written in results:
-                images, size = images + count, size + written
+        with (
+            open_pool(Workers(threads), count) as pool,
+            contextlib.closing(pool.run(work, tasks)) as results,
+        ):
+            for made, written in results:
+                images, size = images + made, size + written
     finally:
         if ours:
             with Target(work.targetpath) as target:
@@ -270,7 +277,7 @@ def _render_all(work: Work, ranges: Sequence[Range], threads: int) -> Rendered:
 
 def sensible_threads(ranges: Iterable[Range]) -> int:
     """Workers for rendering these images."""
-    from single_image_gen.workers.backends import usable_cpus  # noqa: PLC0415 - imports joblib
+    from single_image_gen.workers.pool import usable_cpus  # noqa: PLC0415 - imports joblib
 
     few = sum(stop - first for first, stop in ranges) < FEW_IMAGES
     return 1 if few else usable_cpus()
@@ -291,21 +298,22 @@ def split(ranges: Iterable[Range]) -> Iterator[list[Range]]:
         yield task
 
 
-def do_files(work: Work, render: Render, ranges: list[Range]) -> Result:
+def do_files(work: Work, ranges: list[Range]) -> Result:
     """Write the images of a task."""
     size = 0
     with Target(work.targetpath) as target:
-        for index, jpeg in jpegs(work, render, ranges):
+        for index, jpeg in jpegs(work, ranges):
             name = f"{work.spec.class_name(index)}/{patch_name(index)}"
             target.place(jpeg, name, parents=True)
             size += len(jpeg)
     return sum(stop - first for first, stop in ranges), size
 
 
-def jpegs(work: Work, render: Render, ranges: Iterable[Range]) -> Iterator[tuple[int, bytes]]:
+def jpegs(work: Work, ranges: Iterable[Range]) -> Iterator[tuple[int, bytes]]:
     """(index, file's bytes) for each index of the ranges."""
     from single_image_gen.dataset.sample import make_samples  # noqa: PLC0415 - imports OpenCV
 
     for first, stop in ranges:
-        for sample in make_samples(work.spec, work.sources, render, first, stop):
+        for sample in make_samples(work.spec, work.sources, work.render, first, stop):
             yield sample.index, sample.jpeg
+            work.report(1)
