@@ -202,7 +202,9 @@ def _mend_tar(target: Target, work: Work, mend: Mend) -> Result:
     batch = Plan(spec.num_imgs, spec.batch_size).batch(mend.record.first // spec.batch_size)
     try:
         with SINKS[spec.format](target, spec, batch) as sink:
-            for sample in make_samples(spec, work.sources, work.render, batch.first, batch.stop):
+            for sample in make_samples(
+                spec, work.sources, work.load_engine(), batch.first, batch.stop
+            ):
                 sink.write(sample)
                 work.report(1)
     except OSError as error:

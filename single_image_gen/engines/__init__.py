@@ -64,6 +64,10 @@ def load_engine(name: str) -> Render:
 
 def _engine_error(name: str, error: Exception) -> EngineError:
     reason = " ".join(str(error).split())
+    if "failed to map segment" in reason or "cannot allocate memory" in reason.lower():
+        return EngineError(
+            f"the {name} engine cannot be loaded ({reason}): raise the limit of memory (ulimit -v)"
+        )
     libraries = "torch torchvision" if name == "torchvision" else "torch opencv-python-headless"
     return EngineError(
         f"the {name} engine cannot be loaded ({reason}): "

@@ -296,7 +296,7 @@ def do_batch(work: Work, batch: Batch) -> Result:
     with Target(work.targetpath, durable=work.durable) as target:
         with SINKS[work.spec.format](target, work.spec, batch) as sink:
             for sample in make_samples(
-                work.spec, work.sources, work.render, batch.first, batch.stop
+                work.spec, work.sources, work.load_engine(), batch.first, batch.stop
             ):
                 sink.write(sample)
                 work.report(1)
@@ -309,8 +309,9 @@ def do_preview(work: Work) -> Result:
     from single_image_gen.dataset.sample import render_pixels  # noqa: PLC0415 - imports OpenCV
 
     spec = work.spec
+    render = work.load_engine()
     images = [
-        render_pixels(spec, work.sources, work.render, index, params)
+        render_pixels(spec, work.sources, render, index, params)
         for index, params in draw_range(spec, 0, min(COUNT, spec.num_imgs))
     ]
     with Target(work.targetpath, durable=work.durable) as target:

@@ -314,6 +314,6 @@ def jpegs(work: Work, ranges: Iterable[Range]) -> Iterator[tuple[int, bytes]]:
     from single_image_gen.dataset.sample import make_samples  # noqa: PLC0415 - imports OpenCV
 
     for first, stop in ranges:
-        for sample in make_samples(work.spec, work.sources, work.render, first, stop):
+        for sample in make_samples(work.spec, work.sources, work.load_engine(), first, stop):
             yield sample.index, sample.jpeg
             work.report(1)

@@ -9,12 +9,11 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import multiprocessing
 import pickle
-import signal
 from typing import TYPE_CHECKING, Any
 
 from single_image_gen.errors import BackendError, WorkerLost
+from single_image_gen.workers.children import signals_blocked
 from single_image_gen.workers.cluster import CONNECT_SECONDS, import_library, notice_if_slow
 from single_image_gen.workers.task import R, Task, Work, one_line, run_on_cluster
 
@@ -47,28 +46,17 @@ def _connect(distributed: Any, address: str | None, threads: int | None) -> Any:
         if address:
             with notice_if_slow(f"trying {where}: up to {CONNECT_SECONDS:.0f} s"):
                 return distributed.Client(address, timeout=CONNECT_SECONDS)
-        with _interrupts_blocked(), notice_if_slow("starting Dask on this machine"):
+        with signals_blocked(), notice_if_slow("starting Dask on this machine"):
             return distributed.Client(
                 n_workers=threads,
                 threads_per_worker=1,
                 dashboard_address=None,
+                # without a dashboard there still is a server, which asks for port 8787
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                 silence_logs=logging.ERROR,
             )
-    except (OSError, ValueError, asyncio.TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError, asyncio.TimeoutError) as error:
         raise BackendError(f"{where} cannot be reached ({one_line(error)})") from None
-
-
-@contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Processes that are started within the context leave Ctrl-C to this one."""
-    # Starting multiprocessing's resource tracker unblocks it, so that this must not happen within
-    # the context: a lock that another process could use starts it now.
-    multiprocessing.get_context("spawn").Lock()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ import errno
 import multiprocessing
 import os
 import pickle
-import signal
 import threading
 import warnings
 from concurrent.futures import BrokenExecutor
@@ -19,7 +18,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import BackendError, WorkerLost
-from single_image_gen.workers.signals import SIGNALS, follow_parent
+from single_image_gen.workers.children import follow_parent, signals_blocked
 from single_image_gen.workers.task import R, Task, Work, run_in_process, set_library_threads
 
 if TYPE_CHECKING:
@@ -42,11 +41,10 @@ def open_processes(count: int) -> Iterator[Processes]:
     settings = {"initializer": follow_parent, "initargs": (os.getpid(),)}
     with contextlib.ExitStack() as stack:
         try:
-            # Starting multiprocessing's resource tracker unblocks signals, so that this must not
-            # happen while the workers start: a lock that another process could use starts it now.
-            multiprocessing.get_context("spawn").Lock()
-            with parallel_config(backend="loky", inner_max_num_threads=1, **settings):
-                parallel = stack.enter_context(_parallel(count))
+            with signals_blocked():
+                multiprocessing.get_context("spawn").Lock()  # where joblib finds none, it has no loky
+                with parallel_config(backend="loky", inner_max_num_threads=1, **settings):
+                    parallel = stack.enter_context(_parallel(count))
         except OSError as error:
             raise BackendError(_why_denied(error)) from None
         stack.enter_context(_expected_warnings_ignored())
@@ -102,8 +100,7 @@ class Processes:
         pickled = pickle.dumps(replace(work, report=self._counter.report))
         call = delayed(run_in_process)
         try:
-            # Workers inherit this until `follow_parent` runs in them.
-            with _signals_blocked():
+            with signals_blocked():
                 results = self._parallel(call(pickled, task) for task in tasks)
             with contextlib.closing(results):
                 yield from results
@@ -114,15 +111,6 @@ class Processes:
                 + (" (SIGKILL), most likely because memory ran out" if killed else "")
                 + ": use fewer --threads" * killed
             ) from None
-
-
-@contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _PipeCounter:

@@ -16,7 +16,6 @@ import select
 import signal
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from single_image_gen.errors import INTERRUPTED, TERMINATED
@@ -29,7 +28,6 @@ CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 # After these the process ends, whether it has cleaned up or not.
 SECONDS = {signal.SIGINT: 1.4, signal.SIGTERM: 4.0}
 POLL_SECONDS = 0.3
-PARENT_POLL_SECONDS = 0.5
 
 
 class Terminated(BaseException):
@@ -165,20 +163,3 @@ class _Ending:
 
 def _say_nothing(_: Any) -> None:
     pass
-
-
-def follow_parent(parent: int) -> None:
-    """In a worker process: leave signals to the parent, and end soon after the parent is gone.
-
-    A terminal sends Ctrl-C to all processes, and a cluster may send SIGTERM to all: the parent
-    answers for all of them, and ends its workers itself.
-    """
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_POLL_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="follow-parent").start()

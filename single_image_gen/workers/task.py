@@ -45,10 +45,14 @@ class Work:
     versions: dict[str, str] = field(default_factory=dict)
     report: Callable[[int], None] = _ignore
 
-    @property
-    def render(self) -> Render:
-        """The engine's render function."""
-        return load_engine(self.spec.engine)
+    def load_engine(self) -> Render:
+        """The engine's render function, with its libraries limited to one thread.
+
+        The workers are the parallelism.
+        """
+        render = load_engine(self.spec.engine)
+        set_library_threads(1, 1)
+        return render
 
 
 R = TypeVar("R")
@@ -63,10 +67,7 @@ def run_in_process(pickled: bytes, task: Task[R]) -> R:
         pickled: the Work.
         task: what to do.
     """
-    work = _load_work(pickled)
-    load_engine(work.spec.engine)
-    set_library_threads(1, 1)  # the workers are the parallelism
-    return task(work)
+    return task(_load_work(pickled))
 
 
 def run_on_cluster(pickled: bytes, task: Task[R]) -> R:
