@@ -42,7 +42,9 @@ def open_processes(count: int) -> Iterator[Processes]:
     with contextlib.ExitStack() as stack:
         try:
             with signals_blocked():
-                multiprocessing.get_context("spawn").Lock()  # where joblib finds none, it has no loky
+                multiprocessing.get_context(
+                    "spawn"
+                ).Lock()  # where joblib finds none, it has no loky
                 with parallel_config(backend="loky", inner_max_num_threads=1, **settings):
                     parallel = stack.enter_context(_parallel(count))
         except OSError as error:

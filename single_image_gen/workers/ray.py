@@ -14,7 +14,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
-from single_image_gen.errors import BackendError, WorkerLost
+from single_image_gen.errors import BackendError, WorkerLost, WorkerUnfit
 from single_image_gen.workers.cluster import CONNECT_SECONDS, import_library, notice_if_slow
 from single_image_gen.workers.task import R, Task, Work, one_line, run_on_cluster
 
@@ -102,7 +102,13 @@ class RayPool:
                 finished, running = self._ray.wait(running)
                 yield self._ray.get(finished[0])
         except errors.RayTaskError as error:
-            raise error.cause from None
+            if not isinstance(error.cause, errors.RayError):
+                raise error.cause from None
+            reason = str(error.cause).splitlines()[0]
+            raise WorkerUnfit(
+                f"a worker of the Ray cluster cannot run this program ({reason}): install it there "
+                "too"
+            ) from None
         except errors.RayError as error:
             raise WorkerLost(
                 f"a worker of the Ray cluster was lost ({type(error).__name__}), most likely "

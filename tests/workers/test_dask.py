@@ -174,15 +174,12 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("loses", ["worker", "scheduler"])
 def test_what_dask_gives_up_ends_the_run(tmp_path: Path, loses: str) -> None:
     settings = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
-    with (
-        dask_cluster(tmp_path, 1, **settings) as cluster,
-        open_pool(on(cluster), 100) as pool,
-        pytest.raises(WorkerLost, match=f"{loses} of the Dask cluster was lost"),
-    ):
+    with dask_cluster(tmp_path, 1, **settings) as cluster, open_pool(on(cluster), 100) as pool:
         results = pool.run(work_of(), numbers(100))
         next(results)
         (cluster.processes[1] if loses == "worker" else cluster.scheduler).kill()
-        list(results)
+        with pytest.raises(WorkerLost, match=f"{loses} of the Dask cluster was lost"):
+            list(results)
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "/x"), SourceError("/x")])

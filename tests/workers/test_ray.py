@@ -53,6 +53,7 @@ def head() -> Iterator[str]:
                 *("--node-ip-address=127.0.0.1", f"--port={address.split(':')[1]}"),
                 *("--num-cpus=2", "--include-dashboard=false", f"--temp-dir={folder}"),
             ],
+            env=with_support_tasks(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -66,6 +67,11 @@ def head() -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(20)
+
+
+def with_support_tasks() -> dict[str, str]:
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def free_port() -> int:
@@ -140,15 +146,19 @@ with open_pool(Workers(backend="ray", scheduler=sys.argv[1]), 40) as pool:
     found["files"] = attempt(work_of(), [functools.partial(fail, error=lost)])
     found["error"] = attempt(work_of(), [functools.partial(fail, error=LookupError("of a task"))])
     found["versions"] = attempt(work_of(numpy="0"), [functools.partial(number, k=0)])
+    sys.path.append(sys.argv[2])
+    from only_here import task
+    found["missing"] = attempt(work_of(), [task])
     found["killed"] = attempt(work_of(), [kill_the_worker])
 print(json.dumps(found))
 """
 
 
-def test_a_pool_streams_results_and_tells_errors_apart(head: str) -> None:
+def test_a_pool_streams_results_and_tells_errors_apart(head: str, tmp_path: Path) -> None:
+    (tmp_path / "only_here.py").write_text("def task(work): pass\n")
     done = subprocess.run(
-        [sys.executable, "-c", POOL, head],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
+        [sys.executable, "-c", POOL, head, tmp_path],
+        env=with_support_tasks(),
         capture_output=True,
         text=True,
         check=False,
@@ -168,6 +178,10 @@ def test_a_pool_streams_results_and_tells_errors_apart(head: str) -> None:
     name, message = found["versions"]
     assert name == "WorkerUnfit"
     assert "numpy: 0 asked for" in message
+    name, message = found["missing"]
+    assert name == "WorkerUnfit"
+    assert "No module named 'only_here'" in message
+    assert "install it there too" in message
     name, message = found["killed"]
     assert name == "WorkerLost"
     assert "a worker of the Ray cluster was lost" in message
