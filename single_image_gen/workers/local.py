@@ -42,9 +42,8 @@ def open_processes(count: int) -> Iterator[Processes]:
     with contextlib.ExitStack() as stack:
         try:
             with signals_blocked():
-                multiprocessing.get_context(
-                    "spawn"
-                ).Lock()  # where joblib finds none, it has no loky
+                # where such a lock cannot be had, joblib has no loky, and does not say why
+                multiprocessing.get_context("spawn").Lock()
                 with parallel_config(backend="loky", inner_max_num_threads=1, **settings):
                     parallel = stack.enter_context(_parallel(count))
         except OSError as error:
