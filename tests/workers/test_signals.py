@@ -378,28 +378,6 @@ def frozen(tmp_path: Path) -> Iterator[Path]:
         libc.umount2(os.fsencode(folder), 2)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_program_that_waits_for_a_frozen_file_system(
-    tmp_path: Path, frozen: Path, number: int, code: int
-) -> None:
-    run = Run(frozen / "photo.jpg", tmp_path / "out")
-    process = psutil.Process(run.pid)
-    run.until(lambda: sum(process.cpu_times()[:2]) > 0.3 and waits_for_disk(process))
-    ended, error = run.send(number)
-    words = {130: "interrupted", 143: "terminated"}[code]
-    assert (ended, error.splitlines()) == (code, [RESUME.format(words)])
-    assert run.took < {130: 2, 143: 5}[code] + BUSY
-
-
-def waits_for_disk(process: psutil.Process) -> bool:
-    """Whether it does so for half a second."""
-    for _ in range(10):
-        if process.status() != psutil.STATUS_DISK_SLEEP:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 PROGRAM = """
 import os, signal, sys, threading, time
 from single_image_gen.workers.signals import Terminated, ended_by_signals
@@ -491,6 +469,26 @@ def test_a_signal_ends_the_program_whatever_becomes_of_it(
     raised = {130: "Interrupted", 143: "Terminated"}[code]
     line = BODIES[name][2]
     assert error.splitlines() == [line.format(code if "ended" in line else raised)]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda n: n.name)
+def test_a_signal_ends_a_program_that_waits_for_a_frozen_file_system(
+    frozen: Path, number: int
+) -> None:
+    body = f"os.stat({str(frozen / 'photo.jpg')!r})"
+    text = PROGRAM.format(program=True, body=body, after="sys.exit(1)")
+    process = subprocess.Popen([sys.executable, "-c", text], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while psutil.Process(process.pid).status() != psutil.STATUS_DISK_SLEEP:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    began = time.monotonic()
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    code = NUMBERS[number]
+    assert (process.returncode, error) == (code, f"ended, {code}\n")
+    assert time.monotonic() - began < {130: 2, 143: 5}[code] + BUSY
 
 
 def test_within_another_program_its_handlers_come_back(capsys: pytest.CaptureFixture[str]) -> None:
