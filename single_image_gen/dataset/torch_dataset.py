@@ -12,11 +12,11 @@ from PIL import Image
 from torch.utils.data import Dataset, get_worker_info
 
 from single_image_gen.dataset.sample import render_pixels
-from single_image_gen.dataset.spec import IMAGENET_SIZE, DatasetSpec, draw_range
-from single_image_gen.engines import DEFAULT_ENGINE, load_engine
+from single_image_gen.dataset.spec import DatasetSpec, draw_range
+from single_image_gen.engines import load_engine
 from single_image_gen.photo.memory import LazySources, open_sources
-from single_image_gen.photo.source import MAX_PIXELS, find_sources
-from single_image_gen.recipe import SCRIPT, Recipe
+from single_image_gen.photo.source import find_sources
+from single_image_gen.recipe import DEFAULT_ENGINE, IMAGENET_SIZE, MAX_PIXELS, SCRIPT, Recipe
 
 if TYPE_CHECKING:
     from single_image_gen.draw.params import Params
@@ -83,14 +83,14 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         """The sources' class names; their places are the targets."""
         return [source.class_name for source in self.spec.sources]
 
-    def params(self, index: SupportsIndex) -> Params | None:
-        """What is drawn for item `index`; None for a source itself (`include_sources`).
+    def params(self, index: SupportsIndex) -> Params:
+        """What is drawn for item `index`.
 
         Raises:
             IndexError: index is not in [-length, length).
         """
         start = self._index(index)
-        return next(draw_range(self.spec, start, start + 1))[1]
+        return next(draw_range(self.spec, range(start, start + 1)))[1]
 
     def __len__(self) -> int:
         return self.spec.num_imgs

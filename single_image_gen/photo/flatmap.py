@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from single_image_gen.photo.suitability import FLAT
 
@@ -26,6 +26,7 @@ MARGIN = 16
 LINE = 22
 RED = (220, 30, 30)
 OPACITY = 0.65
+SOFTWARE = "single-image-gen inspect"  # in each map, by which it is known and may be replaced
 
 
 def panel(
@@ -99,5 +100,7 @@ def stack(panels: Sequence[Image.Image]) -> bytes:
         sheet.paste(each, (0, y))
         y += each.height
     file = io.BytesIO()
-    sheet.save(file, "PNG")
+    about = PngImagePlugin.PngInfo()
+    about.add_text("Software", SOFTWARE)
+    sheet.save(file, "PNG", pnginfo=about)
     return file.getvalue()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from single_image_gen.photo.source import MAX_PIXELS, Source, load_source, load_sources
+from single_image_gen.photo.source import Source, load_source, load_sources
+from single_image_gen.recipe import MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

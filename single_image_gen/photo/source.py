@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from single_image_gen.errors import SourceError, SourceWarning
 from single_image_gen.photo.decode import DecodeError, decode
 from single_image_gen.photo.srgb import reason
+from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.text import counted, size_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     Pixels = color.Pixels
 
-MAX_PIXELS = 200_000_000
 MADE = ("train", "preview.png")  # beside a dataset.json
 SUFFIXES = frozenset(
     [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import SourceError, WorkerUnfit
-from single_image_gen.target.metadata import current_versions
+from single_image_gen.target.versions import current_versions
 
 if TYPE_CHECKING:
     from single_image_gen.dataset.sample import Sources
@@ -32,7 +32,7 @@ class Work:
         spec: the dataset.
         targetpath: absolute, on a file system that all workers share.
         sources: the decoded sources, or where to find them.
-        durable: flush each batch to disk before it counts as finished.
+        durable: flush a batch to disk before its record is returned.
         versions: versions that the machines of a cluster must have too; empty for any.
         report: to be called by a task with the number of images that it has just made. The pool
             sets it. In a thread that is to stop, it raises an exception.
