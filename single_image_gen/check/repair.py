@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import zlib
 from dataclasses import dataclass, replace
@@ -35,7 +36,9 @@ from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import target_metadata
 from single_image_gen.target.versions import version_mismatch
 from single_image_gen.target.writers import TarWriter, info_json
-from single_image_gen.workers.local import Work, run_tasks
+from single_image_gen.workers import Workers
+from single_image_gen.workers.pool import open_pool
+from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,10 +46,9 @@ if TYPE_CHECKING:
     from single_image_gen.check.verify import Report
     from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.engines import Render
     from single_image_gen.make.description import Range
     from single_image_gen.target.journal import BatchRecord
-    from single_image_gen.workers.local import Task
+    from single_image_gen.workers.task import Task
 
 # Something else than a file is in the place of an image or tar: it is not ours, so it stays.
 _OCCUPIED = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
@@ -146,11 +148,16 @@ def _repair(
     if ranges or seen:
         sources = sources_of(spec, ranges + seen)
         work = Work(spec, os.path.abspath(target.path), sources, durable=False)
-        tasks: list[Task] = [(do_remake, work, remake) for remake in remakes]
-        tasks += [(make_preview, work, None)] if seen else []
-        results = run_tasks(tasks, spec.engine, threads or sensible_threads(ranges), "loky")
+        tasks: list[Task[int | None]] = [
+            functools.partial(do_remake, remake=remake) for remake in remakes
+        ]
+        tasks += [make_preview] if seen else []
         progress = Progress(sum(stop - first for first, stop in ranges), 0, quiet=quiet)
-        with progress, contextlib.closing(results):
+        with (
+            open_pool(Workers(threads or sensible_threads(ranges)), len(tasks)) as pool,
+            progress,
+            contextlib.closing(pool.run(work, tasks)) as results,
+        ):
             for images in filter(None, results):  # None for the contact sheet
                 made += images
                 progress.add(images)
@@ -177,17 +184,17 @@ def _remakes(report: Report, spec: DatasetSpec, *, exact: bool) -> Iterator[Rema
                 yield Remake(batch, tuple(task), None, exact)
 
 
-def do_remake(work: Work, render: Render, remake: Remake) -> int:
+def do_remake(work: Work, remake: Remake) -> int:
     """Make files, or a tar, and put them in place; how many images that were."""
     with Target(work.targetpath) as target:
         if work.spec.format == "folder":
-            return _remake_files(target, work, render, remake)
-        return _remake_tar(target, work, render, remake)
+            return _remake_files(target, work, remake)
+        return _remake_tar(target, work, remake)
 
 
-def _remake_files(target: Target, work: Work, render: Render, remake: Remake) -> int:
+def _remake_files(target: Target, work: Work, remake: Remake) -> int:
     images = 0
-    for index, jpeg in jpegs(work, render, remake.ranges):
+    for index, jpeg in jpegs(work, remake.ranges):
         if not _may_replace(remake, index, jpeg):
             continue
         try:
@@ -200,14 +207,15 @@ def _remake_files(target: Target, work: Work, render: Render, remake: Remake) ->
     return images
 
 
-def _remake_tar(target: Target, work: Work, render: Render, remake: Remake) -> int:
+def _remake_tar(target: Target, work: Work, remake: Remake) -> int:
     batch = remake.batch
     try:
         with TarWriter(target, work.spec, batch) as writer:
-            for sample in make_samples(work.spec, work.sources, render, batch):
+            for sample in make_samples(work.spec, work.sources, work.load_engine(), batch):
                 if not _may_replace(remake, sample.index, sample.jpeg):
                     raise _Differs
                 writer.write(sample)
+                work.report(1)
     except _Differs:
         return 0
     except OSError as error:
