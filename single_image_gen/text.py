@@ -1,4 +1,4 @@
-"""Numbers in the words that people read."""
+"""Numbers, names and errors in the words that people read."""
 
 from __future__ import annotations
 
@@ -16,3 +16,14 @@ def size_of(count: float) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def printable(text: str) -> str:
+    """The text with control characters, and bytes that are no text, as escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def reason(error: BaseException) -> str:
+    """The error in words, without the path that the message starts with anyway."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__

@@ -19,9 +19,10 @@ from single_image_gen.make.rerender import (
     jpegs,
     locate,
     sensible_threads,
+    sources_of,
     split,
 )
-from single_image_gen.photo.memory import LazySources
+from single_image_gen.photo.memory import SharedSources
 from single_image_gen.photo.source import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import MARKER_NAME, Journal, marker_lines
@@ -143,7 +144,8 @@ def _render(
     seen = [(0, min(COUNT, spec.num_imgs))] if preview else []
     if not ranges + seen:
         return 0
-    sources = LazySources(locate(spec, ranges + seen, imgpath), max_pixels=max_pixels)
+    sources = SharedSources(locate(spec, ranges + seen, imgpath), max_pixels=max_pixels)
+    sources.load(sources_of(ranges + seen, len(spec.sources)))
     work = Work(spec, os.path.abspath(target.path), sources, durable=False)
     tasks: list[Task] = [(do_mend, work, part) for mend in mends for part in _parts(mend, spec)]
     if preview:

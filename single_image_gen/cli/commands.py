@@ -244,7 +244,7 @@ def inspect(argv: list[str]) -> int:
     arguments = inspect_parser().parse_args(argv)
     _check_numbers(arguments)
     from single_image_gen.photo import suitability as module  # noqa: PLC0415 - imports OpenCV
-    from single_image_gen.photo.source import find_sources  # noqa: PLC0415 - imports Pillow
+    from single_image_gen.photo.find import find_sources  # noqa: PLC0415 - imports Pillow
 
     inspections, panels = [], []
     paths = find_sources(arguments.images)

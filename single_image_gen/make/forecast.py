@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from single_image_gen.dataset.spec import draw_range
 from single_image_gen.engines import load_engine
 from single_image_gen.make.survey import Room
-from single_image_gen.photo.memory import LazySources
 from single_image_gen.target.writers import members
 from single_image_gen.text import counted, size_of
 
@@ -85,12 +84,9 @@ def _quick_sizes(outlook: Outlook, sources: Sources) -> list[int]:
     from single_image_gen.dataset.sample import encode_jpeg  # noqa: PLC0415 - imports OpenCV
 
     spec = outlook.spec
-    one = isinstance(sources, LazySources)  # each of the others would have to be decoded first
     sizes: list[int] = []
     began = time.perf_counter()
     for index in _spread(outlook, QUICK_IMAGES):
-        if one:
-            index -= spec.source_index(index)  # noqa: PLW2901 - the same place in the first source
         params = next(draw_range(spec, index, index + 1))[1]
         if params is None:
             continue

@@ -26,8 +26,9 @@ from single_image_gen.make.contact_sheet import COUNT, contact_sheet
 from single_image_gen.make.forecast import check_room, forecast
 from single_image_gen.make.progress import Progress
 from single_image_gen.make.survey import look
+from single_image_gen.photo.find import find_sources
 from single_image_gen.photo.memory import open_sources
-from single_image_gen.photo.source import MAX_PIXELS, find_sources
+from single_image_gen.photo.source import MAX_PIXELS
 from single_image_gen.recipe import SCRIPT
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import Journal, current_versions
@@ -165,12 +166,12 @@ def generate(
     check_not_inside(targetpath)
     check_above(targetpath)
     paths = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
-    sources, infos = open_sources(
+    sources = open_sources(
         find_sources([os.fspath(path) for path in paths]),
         max_pixels=options.max_pixels,
         known=known,
-        share=backend in ("loky", "threading"),
     )
+    infos = sources.infos
     spec = DatasetSpec(
         sources=infos,
         recipe=recipe,

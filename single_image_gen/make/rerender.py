@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from single_image_gen.dataset.spec import draw_range
 from single_image_gen.errors import SourceError, UsageError
-from single_image_gen.photo.memory import LazySources
-from single_image_gen.photo.source import MAX_PIXELS, find_sources
+from single_image_gen.photo.find import file_digest, find_sources
+from single_image_gen.photo.memory import SharedSources
+from single_image_gen.photo.source import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.layout import (
     DATASET,
@@ -121,7 +121,7 @@ def locate(
         SourceError: a source that is needed is not there, or has changed.
     """
     infos = list(spec.sources)
-    needed = _sources_of(ranges, len(infos))
+    needed = sources_of(ranges, len(infos))
     there = None if imgpath is None else _by_digest(imgpath, {infos[k].sha256 for k in needed})
     for k in needed:
         info = infos[k]
@@ -137,7 +137,8 @@ def locate(
     return tuple(infos)
 
 
-def _sources_of(ranges: Iterable[Range], sources: int) -> list[int]:
+def sources_of(ranges: Iterable[Range], sources: int) -> list[int]:
+    """The numbers of the sources that images of these ranges need."""
     needed: set[int] = set()
     for first, stop in ranges:
         needed.update(k % sources for k in range(first, min(stop, first + sources)))
@@ -150,7 +151,7 @@ def _by_digest(imgpath: Sequence[str], wanted: set[str]) -> dict[str, str]:
     """A path for each of the wanted digests that is found."""
     found: dict[str, str] = {}
     for path in find_sources(imgpath):
-        digest = _file_digest(path)
+        digest = file_digest(path)
         if digest in wanted:
             found.setdefault(digest, path)
             if len(found) == len(wanted):
@@ -160,7 +161,7 @@ def _by_digest(imgpath: Sequence[str], wanted: set[str]) -> dict[str, str]:
 
 def _check_place(info: SourceInfo) -> None:
     try:
-        digest = _file_digest(info.path)
+        digest = file_digest(info.path)
     except SourceError as error:
         raise SourceError(f"{error}: say with --imgpath where this source is now") from None
     if digest != info.sha256:
@@ -168,19 +169,6 @@ def _check_place(info: SourceInfo) -> None:
             f"{info.path}: the file has changed: its SHA-256 is {digest}, the dataset's is "
             f"{info.sha256}: say with --imgpath where the dataset's source is"
         )
-
-
-def _file_digest(path: str) -> str:
-    digest = hashlib.sha256()
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):  # opening a FIFO would wait
-            raise SourceError(f"{path}: not a regular file")
-        with open(path, "rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    return digest.hexdigest()
 
 
 def doubts(dataset: Dataset) -> str:
@@ -245,7 +233,8 @@ def render_files(
     infos = locate(spec, ranges, imgpath)
     with refusing_unusable(targetpath):
         os.makedirs(targetpath, exist_ok=True)
-    sources = LazySources(infos, max_pixels=max_pixels)
+    sources = SharedSources(infos, max_pixels=max_pixels)
+    sources.load(sources_of(ranges, len(infos)))
     work = Work(spec, os.path.abspath(targetpath), sources, durable=False)
     return _render_all(work, ranges, threads or sensible_threads(ranges))
 
