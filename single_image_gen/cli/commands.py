@@ -15,7 +15,7 @@ from single_image_gen.recipe import RECIPES, SCRIPT
 from single_image_gen.text import counted, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from single_image_gen.check.verify import Report
     from single_image_gen.target.metadata import Dataset
@@ -248,8 +248,10 @@ def inspect(argv: list[str]) -> int:
 
     inspections, panels = [], []
     paths = find_sources(arguments.images)
-    if arguments.plot is not None and any(map(_same_as(arguments.plot), paths)):
-        raise UsageError(f"{arguments.plot} is one of the photographs: name another file to --plot")
+    if arguments.plot is not None:
+        from single_image_gen.photo.flatmap import check_map_path  # noqa: PLC0415 - not always needed
+
+        check_map_path(arguments.plot)
     recipe = replace(RECIPES[arguments.recipe], img_size=arguments.img_size)
     for path in paths:
         name = os.path.relpath(path) if len(os.path.relpath(path)) < len(path) else path
@@ -263,10 +265,9 @@ def inspect(argv: list[str]) -> int:
             side = module.middle_crop(recipe, (found.width, found.height))
             panels.append(panel(found, pixels, contrasts, side))
     if arguments.plot is not None:
-        from single_image_gen.photo.flatmap import stack  # noqa: PLC0415 - not always needed
+        from single_image_gen.photo.flatmap import write_map  # noqa: PLC0415 - not always needed
 
-        with open(arguments.plot, "wb") as file:
-            file.write(stack(panels))
+        write_map(arguments.plot, panels)
         shown = "the map" if len(panels) == 1 else f"{len(panels)} maps"
         print(f"{PROG}: wrote {shown} to {printable(arguments.plot)}", file=sys.stderr)
     if arguments.json:
@@ -274,11 +275,6 @@ def inspect(argv: list[str]) -> int:
     else:
         _print(module.table(inspections))
     return DONE
-
-
-def _same_as(path: str) -> Callable[[str], bool]:
-    """Whether another path is of the file at this one, if there is one."""
-    return lambda other: os.path.exists(path) and os.path.samefile(path, other)
 
 
 def _dataset(path: str) -> Dataset:

@@ -761,6 +761,23 @@ def test_pillows_limit_is_neither_switched_off_nor_left_changed(
     assert before == Image.MAX_IMAGE_PIXELS
 
 
+def test_formats_that_pillow_does_not_know_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow has had AVIF since 11.3; naming it to an older one raises KeyError."""
+    known = {e: name for e, name in Image.registered_extensions().items() if name != "AVIF"}
+    monkeypatch.setattr(Image, "registered_extensions", lambda: known)
+    monkeypatch.delitem(Image.OPEN, "AVIF", raising=False)
+    decode._formats.cache_clear()
+    path = tmp_path / "x.png"
+    path.write_bytes(saved(CHART, "PNG"))
+    assert (load_source(str(path)).pixels == CHART).all()
+    path.write_bytes(b"\0\0\0\x20ftypavif" + bytes(99))
+    with pytest.raises(SourceError, match=r"read here \(BMP, GIF"):
+        load_source(str(path))
+    decode._formats.cache_clear()
+
+
 def test_workers_do_not_repeat_the_warnings(tmp_path: Path) -> None:
     path = tmp_path / "x.gif"
     path.write_bytes(animation("GIF"))
@@ -845,7 +862,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "bomb-ppm": (lambda: b"P6 99999999 99999999 255\n", "max_pixels"),
     "hollow-png": (lambda: bomb_png(14100), ""),
     "hollow-tiff": (lambda: tiff(tiff_tags(14100, 14100, (8, 8, 8), 2), bytes(99)), ""),
-    "hollow-ppm": (lambda: ppm("P6", 14100, 14100, 65535, b""), "truncated"),
+    "hollow-ppm": (lambda: ppm("P6", 14100, 14100, 65535, b""), "not enough image data"),
     "hollow-text-ppm": (lambda: ppm("P3", 14100, 14100, 255, b"1 "), ""),
     **{
         f"gray-{bits}-key": (lambda bits=bits: keyed_gray(bits)[0], "alpha channel")
