@@ -61,8 +61,8 @@ def _with_legend(image: Image.Image, inspection: Inspection, side: float) -> Ima
     letters = (width - 2 * MARGIN - LINE) // 8
     about = (
         f"{printable(inspection.path)}: {inspection.width} x {inspection.height} pixels. Its "
-        f"luminance has an entropy of {inspection.entropy:.2f} of 8 bits; {inspection.edges:.1%} of its pixels lie "
-        "on edges."
+        f"luminance has an entropy of {inspection.entropy:.2f} of 8 bits; "
+        f"{inspection.edges:.1%} of its pixels lie on edges."
     )
     flat = (
         f"{inspection.flat:.1%} of the recipe's crops are nearly flat, with less in them than one "

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Pixels that are converted at a time, so that the steps between need little memory.
 BAND = 2**22
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags; a photometric of 0 is white at zero
+NO_OPTIMIZATION = 0x0100  # LittleCMS's flag; Pillow has a name for it since 10.3
 DEEP_GRAY = ("PNG", "PPM")
 ICC_MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}  # color spaces of profiles: Pillow's modes
 
@@ -103,7 +104,7 @@ def _profile_transform(image: Image.Image, notices: list[str]) -> tuple[Transfor
 
 def _gray_transform(profile: ImageCms.ImageCmsProfile, srgb: Any) -> Transform:
     """By a table of all 256 grays: LittleCMS alone is off by 10 levels in steep curves, or slow."""
-    flags = ImageCms.Flags.NOOPTIMIZE
+    flags: Any = NO_OPTIMIZATION
     exact = ImageCms.buildTransform(profile, srgb, "L", "RGB", flags=flags)
     table = np.asarray(exact.apply(Image.fromarray(np.arange(256, dtype=np.uint8)[None])))[0]
     return lambda band: Image.fromarray(table[np.asarray(band)])
