@@ -1,4 +1,4 @@
-"""How near the fast engine comes to the reference: PSNR before JPEG, image by image.
+"""How close the native engine is to the reference: PSNR before JPEG, image by image.
 
     python benchmarks/fidelity.py images/market.jpg [--images 1000] [--recipe script paper]
 
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT, Recipe
@@ -36,7 +35,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 def compare(source: Source, recipe: Recipe, images: int, seed: int = 0) -> np.ndarray:
     """(images,) PSNR of the fast engine against the reference."""
-    fast, reference = load_engine("opencv"), load_engine("torchvision")
+    fast, reference = load_engine("native"), load_engine("torchvision")
     values = []
     for index in range(images):
         params = draw_params(recipe, source.size, seed, index)
@@ -91,7 +90,6 @@ def main() -> int:
     parser.add_argument("--recipe", nargs="+", default=["script", "paper"])
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)
     source = load_source(str(arguments.image))
     recipes = [recipe for recipe in (SCRIPT, PAPER) if recipe.recipe in arguments.recipe]
     broken = False

@@ -27,8 +27,9 @@ from single_image_gen import SCRIPT
 from single_image_gen.dataset.batches import Plan
 from single_image_gen.dataset.sample import Sample, make_samples
 from single_image_gen.dataset.spec import DatasetSpec
-from single_image_gen.engines import DEFAULT_ENGINE, ENGINES, load_engine
+from single_image_gen.engines import load_engine
 from single_image_gen.photo.source import load_source
+from single_image_gen.recipe import DEFAULT_ENGINE, ENGINES
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import Journal, marker_lines
 from single_image_gen.target.layout import image_path, sample_key

@@ -6,14 +6,14 @@
 #
 # makes TARGET/none, TARGET/jitter, TARGET/rotation, TARGET/scale, TARGET/rotation_jitter, ...,
 # TARGET/all. Image i of each is drawn from the same random numbers: where two datasets differ, they
-# differ by the ablated transform alone. A crop's position, within what is left to move in, and the
-# flip are the same in all eight.
+# differ by the ablated transform alone. A crop's relative position and the flip are the same in all
+# eight.
 #
-# Off means: no jitter (--jitter 0); no rotation or shear (--deg 0 --shear 0); one size and shape
-# for all crops, squares of an eighth of the area (--scale 8 8 --ratio 1 1). A half would be the
-# mean of the areas drawn otherwise, but squares of a half show the middle of the photograph in all
-# images, and do not fit what is left upright of a photograph that is turned, of which the area is a
-# part then. Squares of an eighth do, in photographs up to four times as wide as high.
+# "Off" means: no jitter (--jitter 0); no rotation or shear (--deg 0 --shear 0); crops of a single
+# size and shape, squares of an eighth of the area (--scale 8 8 --ratio 1 1). Half of the area would
+# be the mean of the other datasets, but squares that large all show the center of the photograph,
+# and do not fit the upright rectangle inside a rotated one. Squares of an eighth do, in photographs
+# up to four times as wide as high.
 set -eu
 usage='usage: ablation.sh IMAGE TARGET [NUM_IMGS] [flags...]'
 image=${1:?$usage}

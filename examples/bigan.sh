@@ -3,11 +3,12 @@
 #
 #   bigan.sh IMAGE TARGET [NUM_IMGS] [flags...]
 set -eu
-image=${1:?usage: bigan.sh IMAGE TARGET [NUM_IMGS] [flags...]}
-target=${2:?usage: bigan.sh IMAGE TARGET [NUM_IMGS] [flags...]}
+usage='usage: bigan.sh IMAGE TARGET [NUM_IMGS] [flags...]'
+image=${1:?$usage}
+target=${2:?$usage}
 shift 2
 images=1281167
 case ${1-} in [0-9]*) images=$1 && shift ;; esac
 
-exec single-image-gen --imgpath "$image" --targetpath "$target" \
+exec single-image-gen --recipe paper --include_sources --imgpath "$image" --targetpath "$target" \
     --num_imgs "$images" --img_size 128 "$@"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# One dataset by the workers of a Dask cluster that is there already.
+# One dataset by the workers of an existing Dask cluster.
 #
 #   dask.sh SCHEDULER IMAGE TARGET [NUM_IMGS] [flags...]
 #
@@ -19,5 +19,5 @@ shift 3
 images=1281167
 case ${1-} in [0-9]*) images=$1 && shift ;; esac
 
-exec single-image-gen --imgpath "$image" --targetpath "$target" --num_imgs "$images" \
-    --backend dask --scheduler "$scheduler" "$@"
+exec single-image-gen --recipe paper --include_sources --imgpath "$image" --targetpath "$target" \
+    --num_imgs "$images" --backend dask --scheduler "$scheduler" "$@"

@@ -1,15 +1,16 @@
 #!/bin/sh
-# Ten photographs, as many images as ImageNet has: the paper's N = 10.
+# N = 10: ten photographs drawn from a folder, as many images as ImageNet has.
 #
-# FOLDER holds the photographs. Each makes a class of its own, and a tenth of the images.
+# Each photograph makes a class of its own, a tenth of the images. --seed chooses other ten.
 #
 #   deka.sh FOLDER TARGET [NUM_IMGS] [flags...]
 set -eu
-folder=${1:?usage: deka.sh FOLDER TARGET [NUM_IMGS] [flags...]}
-target=${2:?usage: deka.sh FOLDER TARGET [NUM_IMGS] [flags...]}
+usage='usage: deka.sh FOLDER TARGET [NUM_IMGS] [flags...]'
+folder=${1:?$usage}
+target=${2:?$usage}
 shift 2
 images=1281167
 case ${1-} in [0-9]*) images=$1 && shift ;; esac
 
-exec single-image-gen --imgpath "$folder" --targetpath "$target" \
-    --num_imgs "$images" "$@"
+exec single-image-gen --recipe paper --include_sources --imgpath "$folder" --targetpath "$target" \
+    --num_imgs "$images" --num_sources 10 "$@"

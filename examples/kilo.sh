@@ -1,16 +1,17 @@
 #!/bin/sh
-# A thousand photographs, as many images as ImageNet has: the paper's N = 1,000.
+# N = 1,000: a thousand photographs drawn from a folder, as many images as ImageNet has.
 #
-# FOLDER holds the photographs. They make a thousand classes of 1,281 images or one more, so that
-# the dataset looks as ImageNet does to whatever reads it.
+# They make a thousand classes of 1,281 or 1,282 images, so that the dataset looks like ImageNet to
+# any program that reads it. --seed chooses another thousand.
 #
 #   kilo.sh FOLDER TARGET [NUM_IMGS] [flags...]
 set -eu
-folder=${1:?usage: kilo.sh FOLDER TARGET [NUM_IMGS] [flags...]}
-target=${2:?usage: kilo.sh FOLDER TARGET [NUM_IMGS] [flags...]}
+usage='usage: kilo.sh FOLDER TARGET [NUM_IMGS] [flags...]'
+folder=${1:?$usage}
+target=${2:?$usage}
 shift 2
 images=1281167
 case ${1-} in [0-9]*) images=$1 && shift ;; esac
 
-exec single-image-gen --imgpath "$folder" --targetpath "$target" \
-    --num_imgs "$images" "$@"
+exec single-image-gen --recipe paper --include_sources --imgpath "$folder" --targetpath "$target" \
+    --num_imgs "$images" --num_sources 1000 "$@"

@@ -1,16 +1,17 @@
 #!/bin/sh
-# One photograph, as many images as ImageNet has: the paper's N = 1.
+# N = 1: one photograph, as many images as ImageNet has.
 #
-# Run it again after whatever stopped it, and it goes on. All flags of single-image-gen may follow,
-# such as --recipe paper (section 3.1 of the paper) or --format webdataset (tars, not files).
+# Run it again after it was stopped for any reason, and it continues. All flags of single-image-gen
+# may follow, such as --format webdataset (tars instead of files) or --recipe script.
 #
 #   mono.sh IMAGE TARGET [NUM_IMGS] [flags...]
 set -eu
-image=${1:?usage: mono.sh IMAGE TARGET [NUM_IMGS] [flags...]}
-target=${2:?usage: mono.sh IMAGE TARGET [NUM_IMGS] [flags...]}
+usage='usage: mono.sh IMAGE TARGET [NUM_IMGS] [flags...]'
+image=${1:?$usage}
+target=${2:?$usage}
 shift 2
 images=1281167
 case ${1-} in [0-9]*) images=$1 && shift ;; esac
 
-exec single-image-gen --imgpath "$image" --targetpath "$target" \
+exec single-image-gen --recipe paper --include_sources --imgpath "$image" --targetpath "$target" \
     --num_imgs "$images" "$@"

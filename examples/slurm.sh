@@ -1,13 +1,13 @@
 #!/bin/bash
-# One dataset by an array of Slurm jobs, of which each makes its share.
+# One dataset by an array of Slurm jobs; each task makes its share.
 #
 #   sbatch --array=0-15 slurm.sh IMAGE TARGET [NUM_IMGS] [flags...]
 #
-# The jobs need nothing of each other but TARGET, on a file system that they share; they may run in
-# any order, at once or not. A task that failed or was cancelled is submitted again by its number
-# (sbatch --array=7 slurm.sh ...) with the same arguments: it makes whatever is still missing then.
-# Arrays may start anywhere and have a step (1-16, 0-30:2); a list with gaps is refused. Tars are
-# kinder to such file systems than a million files; --format folder at the end makes files.
+# The tasks share nothing but TARGET, on a file system that all of them see; they may run in any
+# order, at once or not. Submit a failed or cancelled task again by its number (sbatch --array=7
+# slurm.sh ...) with the same arguments: it makes everything that is still missing then. Arrays may
+# start anywhere and have a step (1-16, 0-30:2); a list with gaps is refused. It writes tars, which
+# shared file systems handle better than a million files; --format folder at the end makes files.
 #
 #SBATCH --job-name=single-image-gen
 #SBATCH --array=0-15
@@ -23,5 +23,5 @@ images=1281167
 case ${1-} in [0-9]*) images=$1 && shift ;; esac
 
 # exec, so that Slurm's signals reach the program itself, which then stops in order
-exec single-image-gen --imgpath "$image" --targetpath "$target" --num_imgs "$images" \
-    --format webdataset --shard auto "$@"
+exec single-image-gen --recipe paper --include_sources --imgpath "$image" --targetpath "$target" \
+    --num_imgs "$images" --format webdataset --shard auto "$@"

@@ -1,12 +1,12 @@
 """Draw the sample pictures of this folder from nothing but code and a fixed seed.
 
-    python images/make_images.py            rewrites market.jpg and jungle.png beside this file
+    python images/make_images.py            rewrites the three pictures beside this file
     python images/make_images.py --out DIR  writes them into DIR instead
 
 The market is a small three-dimensional scene: every object is a flat sheet, painted with shaded
 shapes (painting.py), that stands somewhere in the street (street.py) and is drawn from the
 farthest to the nearest; this file puts them in their places.  The jungle (jungle.py) is one such
-sheet, with outlines.
+sheet, with outlines.  The calm bay (calm.py) has few sheets, and water that mirrors them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from calm import calm
 from jungle import jungle
 from painting import Array, Rng, Sheet, cloth, hsv, masonry, noise, vivid
 from PIL import Image
@@ -454,7 +455,7 @@ def develop(canvas: Array, rng: Rng) -> Image.Image:
 
 
 def main() -> None:
-    """Write both pictures."""
+    """Write the three pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent, help="folder to write to"
@@ -464,6 +465,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     jungle(4).save(out / "jungle.png", optimize=True)
     market(20200321).save(out / "market.jpg", quality=94)
+    calm(7).save(out / "calm.jpg", quality=96, subsampling=0)  # or the sky shows blocks
 
 
 if __name__ == "__main__":

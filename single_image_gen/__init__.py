@@ -8,6 +8,7 @@ dataset = SingleImageDataset(["photo.jpg"], recipe=PAPER)       # or without a d
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from single_image_gen._version import __version__
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ["PAPER", "SCRIPT", "Recipe", "SingleImageDataset", "__version__", "generate"]
 
+# Imported when first used, since they need numpy, OpenCV and more (PEP 562).
+_LAZY = {
+    "SingleImageDataset": "single_image_gen.dataset.torch_dataset",
+    "generate": "single_image_gen.make.generate",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch, OpenCV or joblib only when it is asked for (PEP 562)."""
-    if name == "SingleImageDataset":
-        from single_image_gen.dataset.torch_dataset import SingleImageDataset  # noqa: PLC0415 - see above
-
-        return SingleImageDataset
-    if name == "generate":
-        from single_image_gen.make.generate import generate  # noqa: PLC0415 - see above
-
-        return generate
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import a public name of `_LAZY`."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

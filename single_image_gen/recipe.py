@@ -1,4 +1,4 @@
-"""What decides the pixels of a dataset, apart from its sources and its seed."""
+"""Recipes: everything that decides the pixels of a dataset, except its sources and its seed."""
 
 from __future__ import annotations
 
@@ -8,42 +8,54 @@ from typing import Any, Literal
 
 from single_image_gen.errors import UsageError
 
+# The names and defaults of what else is asked for, here so that flags need not import numpy.
+ENGINES = ("native", "torchvision")  # the default, the reference
+DEFAULT_ENGINE = ENGINES[0]
+FORMATS = ("folder", "webdataset")
+DEFAULT_FORMAT = "folder"
+DEFAULT_SEED = 0
+IMAGENET_SIZE = 1_281_167
+DEFAULT_QUALITY = 75
+MAX_PIXELS = 200_000_000  # of a source, unless the user allows more
+
 MAX_IMG_SIZE = 16384
-# Beyond what any image can show: a pixel of 10^9, a strip of one pixel by a million.
+# Generous bounds that keep all arithmetic within floats.
 MAX_SCALE = 1e9
 MAX_RATIO = 1e6
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The augmentations, named and measured as on the command line.
+    """The augmentations, with the names and units of the command line.
 
-    A recipe is right from birth: it checks itself and raises `UsageError`, a `ValueError`, with the
-    rule it breaks.
-    Make a variant with `dataclasses.replace(SCRIPT, img_size=32)`.
+    A recipe checks itself when it is made. Make a variant with
+    `dataclasses.replace(SCRIPT, img_size=32)`.
 
     Attributes:
-        recipe: the order of the geometry. "script" crops, then rotates and shears the crop, with
+        recipe: the order of operations. "script" crops, then rotates and shears the crop, with
             black outside (the released script). "paper" rotates the source, then crops inside the
             largest upright rectangle that shows no border (section 3.1 of the paper).
         img_size: side of the square output, pixels, 1 to 16384.
         deg: the rotation is uniform in (-deg, deg) degrees, 0 to 180.
         shear: the shear along x is uniform in (-shear, shear) degrees, 0 to below 90.
-        cropfirst: first take a random square, so that the center of the source is not favored.
-        initcrop: side of that square, as a part of the source's shorter side, in (0, 1].
+        cropfirst: first take a random square, so that crops do not favor the center of the source.
+        initcrop: side of that square, relative to the source's shorter side, in (0, 1].
         scale: (A, B), inverse areas: the crop's area is uniform in (1/A, 1/B);
             10^9 >= A >= B >= 1.
-        ratio: (lo, hi), the crop's width over its height, log-uniform; within 10^-6 to 10^6.
+        ratio: (lo, hi), width / height of the crop, log-uniform; within 10^-6 to 10^6.
         hflip: flip left-right with probability 0.5.
         vflip: flip top-bottom with probability 0.5.
         jitter: probability of the color jitter, 0 to 1.
         brightness: the factor is uniform in (max(0, 1 - brightness), 1 + brightness).
         contrast: as brightness.
         saturation: as brightness.
-        hue: the shift is uniform in (-hue, hue) turns of the color circle, 0 to 0.5.
+        hue: the shift is uniform in (-hue, hue) turns of the hue circle, 0 to 0.5.
         randinterp: draw Lanczos, bilinear or bicubic for each crop's resize.
         include_sources: the first N images are the N sources themselves, shorter side resized to
             img_size, center crop.
+
+    Raises:
+        UsageError: a value breaks a rule; the message gives both. It is a ValueError.
     """
 
     recipe: Literal["script", "paper"] = "script"
@@ -79,11 +91,11 @@ class Recipe:
         _require_within("deg", self.deg, 0, 180)
         _require(0 <= self.shear < 90, f"shear must be 0 to below 90, got {self.shear:g}")
         _require(0 < self.initcrop <= 1, f"initcrop must be in (0, 1], got {self.initcrop:g}")
-        most, least = self.scale
+        largest, smallest = self.scale
         _require(
-            MAX_SCALE >= most >= least >= 1,
-            f"scale must satisfy {MAX_SCALE:g} >= A >= B >= 1, got {most:g} {least:g}"
-            + _about_scale(most, least),
+            MAX_SCALE >= largest >= smallest >= 1,
+            f"scale must satisfy {MAX_SCALE:g} >= A >= B >= 1, got {largest:g} {smallest:g}"
+            + _about_scale(largest, smallest),
         )
         low, high = self.ratio
         _require(
@@ -100,7 +112,7 @@ class Recipe:
     def canvas(self) -> int:
         """Side in pixels of the square that the script recipe rotates: int(sqrt(2) img_size).
 
-        A square of side S, turned by 45 degrees, is sqrt(2) S wide.
+        A square of side S, rotated by 45 degrees, is sqrt(2) S wide.
         """
         return int(math.sqrt(2) * self.img_size)
 
@@ -110,7 +122,7 @@ class Recipe:
 
 
 def _about_scale(a: float, b: float) -> str:
-    """To whom the order or the inverse is new: what scale takes, with an example."""
+    """An explanation of what scale takes, with an example; empty if order and range are right."""
     if a >= b >= 1:
         return ""
     if 0 < min(a, b) <= max(a, b) <= 1:  # areas
@@ -125,7 +137,7 @@ def _about_scale(a: float, b: float) -> str:
 
 
 def _typed(name: str, value: Any) -> Any:
-    """The value as the type of its field's default; ValueError where it is not one."""
+    """The value, converted to the type of its field's default."""
     kind = type(getattr(Recipe, name))
     if kind is tuple:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
@@ -143,11 +155,11 @@ def _number(name: str, value: Any, kind: type[int | float]) -> float:
         number = kind(value)
     except (TypeError, ValueError, OverflowError):
         number = None
-    # int(2.5) is 2 and float(True) is 1.0: neither is what the caller meant
+    # int(2.5) is 2 and float(True) is 1.0, which is not what the caller meant
     if number is None or isinstance(value, (bool, str)) or number != value:
         what = "a whole number" if kind is int else "a number"
         raise UsageError(f"{name} must be {what}, got {value!r}")
-    return number + 0  # equal recipes shall have equal JSON, and -0.0 has another than 0.0
+    return number + 0  # -0.0 becomes 0.0, so that equal recipes have equal JSON
 
 
 def _require_within(name: str, value: float, low: float, high: float) -> None:
@@ -159,7 +171,7 @@ def _require(holds: bool, message: str) -> None:  # noqa: FBT001 - an assertion'
         raise UsageError(message)
 
 
-# At the end, since they check themselves with the functions above.
+# Below the functions that their checks use.
 SCRIPT = Recipe()
 PAPER = Recipe(
     recipe="paper",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+MAX_LINE = 4000  # characters of a message
+LINE_END = 500  # of them kept from the end of a longer one
+
 
 def counted(count: int, noun: str) -> str:
     """The number with its noun: 1 image, 2 images, 3,000 batches."""
@@ -18,9 +21,26 @@ def size_of(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def duration_of(seconds: float) -> str:
+    """A rough duration: 3 s, 14 min, 6.5 h, 12 days."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 360_000 else f"{seconds / 86400:,.0f} days"
+
+
 def printable(text: str) -> str:
-    """The text with control characters, and bytes that are no text, as escapes."""
+    """The text with control characters, and bytes that are not UTF-8, as escapes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def one_line(text: str) -> str:
+    """The text on one printable line of at most MAX_LINE characters."""
+    line = printable(" ".join(text.split()))
+    if len(line) <= MAX_LINE:
+        return line
+    return f"{line[: MAX_LINE - LINE_END]} ... {line[-LINE_END:]}"
 
 
 def reason(error: BaseException) -> str:

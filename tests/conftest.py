@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import json
 import os
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from PIL import Image
 
 import single_image_gen
 from single_image_gen.make.generate import RunOptions
+from single_image_gen.target.metadata import digest_of
 from single_image_gen.workers import Workers
 
 if TYPE_CHECKING:
@@ -103,6 +105,17 @@ def bound_by_permissions() -> Iterator[None]:
         yield
     finally:
         assert libc.capset(header, before) == 0
+
+
+def sealed(value: Any) -> Any:
+    """The content of a dataset.json with the digest that fits it."""
+    return {**value, "digest": digest_of(value)} if isinstance(value, dict) else value
+
+
+def edit_dataset_json(path: Path, old: str, new: str, to: Path | None = None) -> None:
+    """Replace a text in a dataset.json (or in its copy `to`), as if it had been written so."""
+    value = json.loads(path.read_text().replace(old, new))
+    (to or path).write_text(json.dumps(sealed(value)))
 
 
 def images_below(target: Path) -> list[Path]:

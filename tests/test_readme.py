@@ -18,7 +18,8 @@ import single_image_gen
 from single_image_gen import PAPER
 from single_image_gen.cli import commands
 from single_image_gen.cli.flags import PROG
-from single_image_gen.cli.main import build_parser, main
+from single_image_gen.cli.flags import generate_parser
+from single_image_gen.cli.main import main
 from single_image_gen.workers.shard import parse_shard
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ COMMANDS = found_commands()
 @cache
 def parsers() -> dict[str, argparse.ArgumentParser]:
     names = ("verify", "params", "render", "inspect")
-    return {"": build_parser(), **{name: getattr(commands, f"{name}_parser")() for name in names}}
+    return {"": generate_parser(), **{name: getattr(commands, f"{name}_parser")() for name in names}}
 
 
 def flags_of(parser: argparse.ArgumentParser) -> set[str]:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal
 
 from PIL import Image, UnidentifiedImageError
 
+from single_image_gen.target.journal import BatchRecord
 from single_image_gen.target.layout import image_path
-from single_image_gen.target.writers import Marker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +71,7 @@ class Record:
     first: int
     stop: int
     where: str
-    marker: Marker | None
+    marker: BatchRecord | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Checked:
 
     record: Record
     findings: tuple[Finding, ...]
-    actual: Marker | None
+    actual: BatchRecord | None
     intact: int
     bytes: int
 
@@ -187,10 +187,10 @@ def check_files(target: Target, spec: DatasetSpec, record: Record) -> Checked:
 
 def make_marker(
     spec: DatasetSpec, record: Record, size: int, digest: str, crcs: Iterable[str]
-) -> Marker:
+) -> BatchRecord:
     """The marker of a batch whose files have these checksums."""
     count = record.stop - record.first
-    return Marker(record.first, record.stop, count, size, spec.digest, digest, "".join(crcs))
+    return BatchRecord(record.first, record.stop, count, size, spec.digest, digest, "".join(crcs))
 
 
 def wrong_record(record: Record) -> Finding:
@@ -204,7 +204,7 @@ def wrong_record(record: Record) -> Finding:
 
 
 def _compare(
-    target: Target, spec: DatasetSpec, marker: Marker, crcs: dict[int, str]
+    target: Target, spec: DatasetSpec, marker: BatchRecord, crcs: dict[int, str]
 ) -> dict[int, Finding]:
     """What is wrong with each file whose checksum is not the recorded one."""
     owners = {marker.crc(index): index for index in range(marker.first, marker.stop)}

@@ -15,19 +15,21 @@ from single_image_gen.check.verify import in_making, read_records, verify
 from single_image_gen.dataset.batches import Plan
 from single_image_gen.make.contact_sheet import COUNT
 from single_image_gen.make.rerender import (
-    doubts,
     jpegs,
     locate,
     sensible_threads,
-    sources_of,
     split,
 )
 from single_image_gen.photo.memory import SharedSources
-from single_image_gen.photo.source import MAX_PIXELS
+from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
-from single_image_gen.target.journal import MARKER_NAME, Journal, marker_lines
-from single_image_gen.target.layout import BATCHES, INFO, PREVIEW, image_path
-from single_image_gen.target.writers import SINKS, info_json
+from single_image_gen.target.finish import finish_dataset
+from single_image_gen.target.journal import write_journal, write_marker
+from single_image_gen.target.layout import BATCHES, INFO, PREVIEW, image_path, parse_marker_name
+from single_image_gen.target.lock import RunLock
+from single_image_gen.target.metadata import target_metadata
+from single_image_gen.target.versions import version_mismatch
+from single_image_gen.target.writers import WRITERS, info_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
     from single_image_gen.check.verify import Report
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.engines import Render
-    from single_image_gen.make.rerender import Range
-    from single_image_gen.target.writers import Marker
+    from single_image_gen.make.description import Range
+    from single_image_gen.target.journal import BatchRecord
     from single_image_gen.workers.local import Result, Task, Work
 
 # Something that is no file has the place of an image: it is somebody else's, so it stays.
@@ -96,11 +98,11 @@ def repair(
     if not report.findings:
         return replace(report, made=0, kept=report.intact)
     with Target(path) as target:
-        dataset = Journal(target).read()
+        dataset = target_metadata(target)
         if dataset is None:
             return report
         making = in_making(target)
-        strict = bool(doubts(dataset))
+        strict = bool(version_mismatch(dataset))
         mends = [mend for checked in report.checked if (mend := _mend(checked, spec, strict))]
         made = _render(target, spec, report, mends, imgpath, max_pixels, threads)
         if any(finding.file == INFO for finding in report.findings):
@@ -136,7 +138,7 @@ def _render(
     threads: int | None,
 ) -> int:
     """Make the images and the contact sheet again; how many images were put in place."""
-    from single_image_gen.make.generate import do_preview  # noqa: PLC0415 - slow to import
+    from single_image_gen.make.generate import make_preview  # noqa: PLC0415 - slow to import
     from single_image_gen.workers.local import Work, run_tasks  # noqa: PLC0415
 
     preview = any(finding.file == PREVIEW for finding in report.findings)
@@ -145,14 +147,13 @@ def _render(
     if not ranges + seen:
         return 0
     sources = SharedSources(locate(spec, ranges + seen, imgpath), max_pixels=max_pixels)
-    sources.load(sources_of(ranges + seen, len(spec.sources)))
     work = Work(spec, os.path.abspath(target.path), sources, durable=False)
     tasks: list[Task] = [(do_mend, work, part) for mend in mends for part in _parts(mend, spec)]
     if preview:
-        tasks.append((do_preview, work, None))
+        tasks.append((make_preview, work, None))
     threads = threads or sensible_threads(ranges)
     with contextlib.closing(run_tasks(tasks, spec.engine, threads, "loky")) as results:
-        return sum(images for images, _ in results)
+        return sum(result[0] for result in results if result is not None)
 
 
 def _parts(mend: Mend, spec: DatasetSpec) -> list[Mend]:
@@ -195,17 +196,17 @@ def _mend_tar(target: Target, work: Work, render: Render, mend: Mend) -> Result:
         return 0, 0
     batch = Plan(spec.num_imgs, spec.batch_size).batch(mend.record.first // spec.batch_size)
     try:
-        with SINKS[spec.format](target, spec, batch) as sink:
-            for sample in make_samples(spec, work.sources, render, batch.first, batch.stop):
+        with WRITERS[spec.format](target, spec, batch) as sink:
+            for sample in make_samples(spec, work.sources, render, batch):
                 sink.write(sample)
     except OSError as error:
         if error.errno not in _OCCUPIED:
             raise
         return 0, 0
-    return batch.count, sink.marker.bytes
+    return len(batch), sink.record.bytes
 
 
-def _as_recorded(marker: Marker | None, index: int, jpeg: bytes) -> bool:
+def _as_recorded(marker: BatchRecord | None, index: int, jpeg: bytes) -> bool:
     return marker is not None and marker.crc(index) == f"{zlib.crc32(jpeg):08x}"
 
 
@@ -227,15 +228,17 @@ def _restore_records(
             actual = None if mend.strict else check(target, spec, record).actual
         if actual is not None and actual != record.marker:
             restored.append(Record(record.first, record.stop, record.where, actual))
-    journal = Journal(target)
     for record in restored:
         if making and record.where != BATCHES and record.marker is not None:
-            journal.record(record.marker)
+            write_marker(target, record.marker)
     _write_lines(target, spec, restored, making=making)
     if making:
-        journal.fold()
+        metadata = target_metadata(target)
+        if metadata is not None:
+            with RunLock(target) as lock:
+                finish_dataset(target, lock, metadata)
     else:
-        target.remove_work(lambda name: bool(MARKER_NAME.fullmatch(name)))
+        target.remove_work(parse_marker_name)
 
 
 def _write_lines(
@@ -248,4 +251,4 @@ def _write_lines(
     markers = [r.marker for r in lines if r.where == BATCHES and r.marker is not None]
     markers.sort(key=lambda marker: marker.first)
     if (restored or faults) and (markers or not making):
-        target.place(marker_lines(markers), BATCHES)
+        write_journal(target, markers)

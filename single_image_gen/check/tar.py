@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from single_image_gen.check.folder import Record
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.files import Target
-    from single_image_gen.target.writers import Marker
+    from single_image_gen.target.journal import BatchRecord
 
 BLOCK = 512  # a tar is a row of blocks: a header, then the member's bytes, filled up with zeros
 BUFFER = 2**20
@@ -149,7 +149,7 @@ def _members(
 
 
 def _member_fault(
-    actual: bytes, expected: bytes | None, spec: DatasetSpec, marker: Marker | None, index: int
+    actual: bytes, expected: bytes | None, spec: DatasetSpec, marker: BatchRecord | None, index: int
 ) -> str | None:
     changed = "its bytes are not those that were written"
     if expected is not None:
@@ -182,7 +182,7 @@ def _expected(spec: DatasetSpec, record: Record) -> Iterator[tuple[int, str, byt
     """(index, name, bytes) of each member in order; None for the bytes of an image."""
     from single_image_gen.dataset.sample import Sample  # noqa: PLC0415 - imports OpenCV
 
-    for index, params in draw_range(spec, record.first, record.stop):
+    for index, params in draw_range(spec, range(record.first, record.stop)):
         for ending, data in members(spec, Sample(index, params, b"")):
             yield index, f"{sample_key(spec, index)}.{ending}", None if ending == "jpg" else data
 

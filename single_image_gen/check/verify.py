@@ -6,32 +6,27 @@ of every file: nothing is rendered, and neither sources nor torch are needed.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from single_image_gen.check.folder import (
     Checked,
     Finding,
     Record,
-    Unreadable,
     check_files,
-    open_regular,
-    read_regular,
 )
 from single_image_gen.check.foreign import other_files, strays
 from single_image_gen.check.tar import check_tar
-from single_image_gen.dataset.batches import Coverage, Plan
+from single_image_gen.dataset.batches import IndexSet
 from single_image_gen.errors import DatasetMismatch
 from single_image_gen.make.progress import Progress
 from single_image_gen.target.files import Target
-from single_image_gen.target.journal import MARKER_NAME, Journal
-from single_image_gen.target.layout import BATCHES, DATASET, INFO, MARKERS, WORK
-from single_image_gen.target.metadata import check_recorded
-from single_image_gen.target.writers import Marker
+from single_image_gen.target.journal import read_journal
+from single_image_gen.target.layout import BATCHES, DATASET, INFO, WORK
+from single_image_gen.target.metadata import target_metadata
 from single_image_gen.text import counted
 
 if TYPE_CHECKING:
@@ -160,7 +155,7 @@ def verify(targetpath: str | os.PathLike[str], *, quiet: bool = True) -> Report:
     targetpath = os.fspath(targetpath)
     with Target(targetpath) as target:
         try:
-            dataset = Journal(target).read()
+            dataset = target_metadata(target)
         except DatasetMismatch as error:
             return _unknown(target, error)
         except OSError as error:
@@ -188,9 +183,9 @@ def _verify(target: Target, spec: DatasetSpec, *, quiet: bool) -> Report:
         records, findings = read_records(target, spec)
     except DatasetMismatch as error:
         return _unknown(target, error)
-    missing = list(Coverage((r.first, r.stop) for r in records).gaps(spec.num_imgs))
+    missing = list(IndexSet(range(r.first, r.stop) for r in records).gaps(spec.num_imgs))
     making = in_making(target)
-    unfinished = sum(stop - first for first, stop in missing) if making else 0
+    unfinished = sum(map(len, missing)) if making else 0
     if not making:
         for first, stop in _in_batches(missing, spec):
             reason = f"no record of images {first} to {stop - 1}, so they cannot be checked"
@@ -234,10 +229,10 @@ def _check_all(target: Target, spec: DatasetSpec, records: list[Record]) -> Iter
         pool.shutdown(cancel_futures=True)  # Ctrl-C need not wait for the rest
 
 
-def _in_batches(ranges: list[tuple[int, int]], spec: DatasetSpec) -> Iterator[tuple[int, int]]:
+def _in_batches(ranges: list[range], spec: DatasetSpec) -> Iterator[tuple[int, int]]:
     """The ranges cut at the ends of batches; whole batches, where a batch is a tar."""
     size = spec.batch_size
-    for first, stop in ranges:
+    for first, stop in ((part.start, part.stop) for part in ranges):
         for start in range(first // size * size, stop, size):
             end = min(start + size, spec.num_imgs)
             yield (
@@ -248,93 +243,9 @@ def _in_batches(ranges: list[tuple[int, int]], spec: DatasetSpec) -> Iterator[tu
 def read_records(target: Target, spec: DatasetSpec) -> tuple[list[Record], list[Finding]]:
     """The journal's records, by first index and without those inside others, and its faults.
 
-    Unlike `Journal.markers`, this changes nothing.
-
     Raises:
         DatasetMismatch: most of them are of another dataset than `spec`.
     """
-    # marker files first: what is folded in the meantime is then found in the other place
-    records, findings = _marker_files(target)
-    try:
-        fd, _ = open_regular(BATCHES, target.fd)
-    except Unreadable as why:
-        if why.kind != "missing":
-            findings.append(Finding("record", BATCHES, str(why)))
-    else:
-        with open(fd, "rb") as file:
-            _lines(file, records, findings)
-    recorded = Counter(record.marker.spec for record in records if record.marker)
-    check_recorded(os.path.join(target.path, DATASET), spec, recorded)
-    records = list(_of_dataset(records, spec, findings))
-    kept: list[Record] = []
-    for record in sorted(records, key=lambda r: (r.first, -r.stop, r.where != BATCHES)):
-        if record.stop > spec.num_imgs or not _is_batch(record, spec):
-            reason = f"images {record.first} to {record.stop - 1} are no batch of the dataset"
-            findings.append(Finding("record", record.where, reason))
-        elif not kept or record.stop > kept[-1].stop:
-            kept.append(record)
-    return kept, findings
-
-
-def _of_dataset(
-    records: list[Record], spec: DatasetSpec, findings: list[Finding]
-) -> Iterator[Record]:
-    """The records without what another dataset's say; a marker's name still tells of its batch."""
-    for record in records:
-        if record.marker is None or record.marker.spec == spec.digest:
-            yield record
-            continue
-        images = f"images {record.first} to {record.stop - 1}"
-        reason = f"what it says of {images} is of another dataset"
-        findings.append(Finding("record", record.where, reason))
-        if record.where != BATCHES:
-            yield replace(record, marker=None)
-
-
-def _lines(file: BinaryIO, records: list[Record], findings: list[Finding]) -> None:
-    for number, line in enumerate(file, 1):
-        try:
-            marker = Marker.from_json(json.loads(line))
-        except (ValueError, RecursionError):
-            findings.append(Finding("record", BATCHES, f"line {number} is damaged"))
-        else:
-            records.append(Record(marker.first, marker.stop, BATCHES, marker))
-
-
-def _is_batch(record: Record, spec: DatasetSpec) -> bool:
-    """A tar holds one batch; files may have been made in batches of any size."""
-    number, rest = divmod(record.first, spec.batch_size)
-    batch = Plan(spec.num_imgs, spec.batch_size).batch(number)
-    return spec.format == "folder" or (rest == 0 and record.stop == batch.stop)
-
-
-def _marker_files(target: Target) -> tuple[list[Record], list[Finding]]:
-    records: list[Record] = []
-    findings: list[Finding] = []
-    try:
-        folder = target.open_folder(MARKERS)
-    except FileNotFoundError:
-        return records, findings
-    try:
-        for name in sorted(os.listdir(folder)):
-            match = MARKER_NAME.fullmatch(name)
-            if match is None or int(match[1]) >= int(match[2]):
-                continue
-            where = f"{MARKERS}/{name}"
-            first, stop = int(match[1]), int(match[2])
-            try:
-                marker = Marker.from_json(json.loads(read_regular(name, folder)))
-                if (marker.first, marker.stop) != (first, stop):
-                    raise ValueError("it is another batch's")
-            except Unreadable as why:
-                if why.kind == "missing":  # folded just now
-                    continue
-                marker = None
-            except (ValueError, RecursionError):
-                marker = None
-            if marker is None:
-                findings.append(Finding("record", where, "damaged"))
-            records.append(Record(first, stop, where, marker))
-    finally:
-        os.close(folder)
-    return records, findings
+    contents = read_journal(target, spec)
+    records = [Record(e.first, e.stop, e.where, e.record) for e in contents.entries]
+    return records, [Finding("record", fault.where, fault.reason) for fault in contents.faults]

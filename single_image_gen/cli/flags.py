@@ -1,34 +1,47 @@
-"""The flags of the command line, and their help.
+"""The flags of every command, and their help.
 
-Nothing here imports torch, OpenCV or joblib: `--help` answers at once.
+Only modules that import neither numpy nor torch are imported here: `--help` answers at once.
 """
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import textwrap
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from single_image_gen._version import __version__
+from single_image_gen.cli.output import PROG
 from single_image_gen.errors import REFUSED
-from single_image_gen.recipe import PAPER, RECIPES, SCRIPT
+from single_image_gen.recipe import (
+    DEFAULT_ENGINE,
+    DEFAULT_FORMAT,
+    DEFAULT_QUALITY,
+    DEFAULT_SEED,
+    ENGINES,
+    FORMATS,
+    IMAGENET_SIZE,
+    MAX_PIXELS,
+    PAPER,
+    RECIPES,
+    SCRIPT,
+)
+from single_image_gen.text import one_line
+from single_image_gen.workers import BACKENDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
-PROG = "single-image-gen"
-MOST_MESSAGE = 4000  # characters
-
+GENERATE = "generate"  # the command that is run where none is named
 COMMANDS = ("verify", "params", "render", "inspect")
-WIDTH = 79  # of what argparse leaves as it is
+DEBUG_IMAGES, DEBUG_THREADS = 64, 2
+HELP_WIDTH = 79
 
 USAGE = f"""\
 {PROG} --imgpath PATH [PATH ...] [--targetpath DIR] [FLAG ...]
        {PROG} {{{",".join(COMMANDS)}}} ..."""
 EPILOG = f"""\
-an example, 1,000 images and a contact sheet of them (out/preview.png):
+example, 1,000 images and a contact sheet of the first 64 (out/preview.png):
   {PROG} --imgpath photo.jpg --targetpath out --num_imgs 1000
 
 other commands, each with its own --help:
@@ -37,7 +50,7 @@ other commands, each with its own --help:
   {PROG} params TARGET [--index 0-99]
       what was drawn for each image, as JSON lines
   {PROG} render DATASET_JSON --index 3,10-20 --targetpath DIR
-      make just these images again
+      make only these images again
   {PROG} inspect IMAGE [IMAGE ...] [--plot PNG]
       is this photograph a good source?
 
@@ -45,8 +58,63 @@ Flags may be written with dashes too: --num-imgs is --num_imgs.
 """
 
 
-def build_parser() -> Parser:
-    """The parser of the default command, which generates a dataset."""
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that prints errors on one line and accepts no abbreviated flags."""
+
+    def __init__(self, *, description: str, **options: Any) -> None:
+        super().__init__(
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,  # for the epilog
+            description=textwrap.fill(description, HELP_WIDTH),
+            **options,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2 and one line."""
+        self.exit(REFUSED, f"{PROG}: error: {one_line(message)} (see {self.prog} --help)\n")
+
+
+def check_first_word(parser: Parser, word: str) -> None:
+    """Exit with an explanation if the first argument is neither a flag nor a command."""
+    if word.startswith("-"):
+        return
+    if os.path.exists(os.path.join(word, "dataset.json")):
+        parser.error(f"to check the dataset {word}: {PROG} verify {word}")
+    if os.path.exists(word):
+        parser.error(f"to make a dataset of {word}: {PROG} --imgpath {word}")
+    parser.error(
+        f"{word!r} is not a command: the commands are {', '.join(COMMANDS)}; to make a dataset, "
+        f"name none: {PROG} --imgpath PATH"
+    )
+
+
+def add_flag(group: Any, name: str, **options: Any) -> None:
+    """Add a flag in both of its spellings, with underscores and with dashes; help shows the first.
+
+    Args:
+        group: a parser or a group of one.
+        name: of the flag, with underscores.
+        options: as for `add_argument`.
+    """
+    group.add_argument(f"--{name}", **options)
+    if "_" in name:
+        options["help"] = argparse.SUPPRESS
+        group.add_argument(f"--{name.replace('_', '-')}", **options)
+
+
+def path(text: str) -> str:
+    """A path with `~` expanded, which the shell leaves alone in `--targetpath=~/out`."""
+    return os.path.expanduser(text)
+
+
+# --- generate
+
+
+def generate_parser() -> Parser:
+    """The parser of the default command.
+
+    Flags that `--from` can answer have no default here: they are absent unless given.
+    """
     parser = Parser(
         prog=PROG,
         usage=USAGE,
@@ -54,231 +122,171 @@ def build_parser() -> Parser:
         epilog=EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
-    _add_what(parser.add_argument_group("what to make"))
+    _add_what_to_make(parser.add_argument_group("what to make"))
     _add_recipe(parser.add_argument_group("recipe (each flag overrides its part of the preset)"))
     work = parser.add_argument_group("how to work (none of these changes an image)")
     _add_workers(work)
-    _add_manners(work)
+    _add_behavior(work)
     return parser
 
 
-def _add_what(what: Any) -> None:
-    from single_image_gen.dataset import spec  # noqa: PLC0415 - imports numpy and Pillow, nothing slower
-    from single_image_gen.engines import DEFAULT_ENGINE, ENGINES  # noqa: PLC0415 - likewise
-
+def _add_what_to_make(group: Any) -> None:
+    absent = {"default": argparse.SUPPRESS}
+    _add_imgpath(group, "source images: files, or folders, searched recursively")
     add_flag(
-        what,
-        "imgpath",
-        nargs="+",
-        metavar="PATH",
-        help="source images: files, or folders with all below",
+        group,
+        "num_sources",
+        type=int,
+        metavar="N",
+        help="use this many of the images found, drawn at random from --seed (default: all)",
+        **absent,
     )
     add_flag(
-        what,
+        group,
         "targetpath",
+        type=path,
         default="./out",
         metavar="DIR",
         help="the dataset's root (default: %(default)s)",
     )
     add_flag(
-        what,
+        group,
         "num_imgs",
         type=int,
-        default=argparse.SUPPRESS,
         metavar="N",
-        help=f"images in all, over all sources: exactly this many (default: {spec.IMAGENET_SIZE})",
+        help=f"images in all, over all sources: exactly this many (default: {IMAGENET_SIZE})",
+        **absent,
     )
-    _setting(what, "img_size", "side of the square images, pixels", type=int, metavar="S")
+    _add_setting(group, "img_size", "side of the square images, pixels", type=int, metavar="S")
     add_flag(
-        what,
+        group,
         "seed",
         type=int,
-        default=argparse.SUPPRESS,
         metavar="K",
-        help="0 to 2^64 - 1 (default: 0)",
+        help=f"0 to 2^64 - 1 (default: {DEFAULT_SEED})",
+        **absent,
     )
     add_flag(
-        what,
+        group,
         "format",
-        choices=spec.FORMATS,
-        default=argparse.SUPPRESS,
-        help="JPEGs in class folders, or tar shards (default: folder)",
+        choices=FORMATS,
+        help=f"JPEGs in class folders, or tar shards (default: {DEFAULT_FORMAT})",
+        **absent,
     )
     add_flag(
-        what,
+        group,
         "quality",
         type=int,
-        default=argparse.SUPPRESS,
         metavar="Q",
-        help=f"JPEG quality, 1 to 100, 4:2:0 (default: {spec.DEFAULT_QUALITY})",
+        help=f"JPEG quality, 1 to 100, 4:2:0 (default: {DEFAULT_QUALITY})",
+        **absent,
     )
     add_flag(
-        what,
+        group,
         "engine",
         choices=ENGINES,
-        default=argparse.SUPPRESS,
-        help=f"what renders: the fast one, or the reference (default: {DEFAULT_ENGINE})",
+        help=f"the renderer; torchvision is the reference (default: {DEFAULT_ENGINE})",
+        **absent,
     )
-    _setting(what, "include_sources", "the sources themselves are the first N images")
+    _add_setting(group, "include_sources", "the sources themselves are the first N images")
     add_flag(
-        what,
+        group,
         "from",
+        type=path,
         metavar="DATASET_JSON",
         help="take recipe, seed, counts and sources from an earlier dataset",
     )
 
 
-def _add_recipe(recipe: Any) -> None:
+def _add_recipe(group: Any) -> None:
     add_flag(
-        recipe,
+        group,
         "recipe",
         choices=tuple(RECIPES),
         default=argparse.SUPPRESS,
-        help="the released script, or section 3.1 of the paper (default: script)",
+        help=f"preset: the released script, or section 3.1 of the paper (default: {SCRIPT.recipe})",
     )
-    _setting(recipe, "deg", "rotation from (-D, D) degrees", type=float, metavar="D")
-    _setting(recipe, "shear", "shear along x from (-D, D) degrees", type=float, metavar="D")
-    _setting(recipe, "cropfirst", "first take a random square, so as not to favor the center")
-    _setting(recipe, "initcrop", "its side, as a part of the shorter side", type=float, metavar="F")
-    _setting(
-        recipe,
+    _add_setting(group, "deg", "rotation from (-D, D) degrees", type=float, metavar="D")
+    _add_setting(group, "shear", "shear along x from (-D, D) degrees", type=float, metavar="D")
+    _add_setting(group, "cropfirst", "first take a random square, so as not to favor the center")
+    _add_setting(
+        group,
+        "initcrop",
+        "side of that square, as a fraction of the source's shorter side",
+        type=float,
+        metavar="F",
+    )
+    _add_setting(
+        group,
         "scale",
-        "inverse areas: the crop's area is from (1/A, 1/B)",
+        "inverse areas: the crop's area is drawn from (1/A, 1/B)",
         type=float,
         nargs=2,
         metavar=("A", "B"),
     )
-    _setting(
-        recipe,
+    _add_setting(
+        group,
         "ratio",
-        "its aspect ratio, log-uniform",
+        "the crop's aspect ratio, drawn log-uniformly",
         type=float,
         nargs=2,
         metavar=("LO", "HI"),
     )
-    _setting(recipe, "hflip", "flip left-right, half of the images")
-    _setting(recipe, "vflip", "flip top-bottom, half of the images")
-    _setting(recipe, "jitter", "probability of color jitter", type=float, metavar="P")
+    _add_setting(group, "hflip", "flip left-right with probability 0.5")
+    _add_setting(group, "vflip", "flip top-bottom with probability 0.5")
+    _add_setting(group, "jitter", "probability of color jitter", type=float, metavar="P")
     for name in ("brightness", "contrast", "saturation", "hue"):
-        _setting(recipe, name, f"jitter's range of {name}", type=float, metavar="X")
-    _setting(recipe, "randinterp", "draw lanczos, bilinear or bicubic for each crop")
+        _add_setting(group, name, f"range of the {name} jitter", type=float, metavar="X")
+    _add_setting(group, "randinterp", "draw lanczos, bilinear or bicubic for each crop")
 
 
-def _add_workers(work: Any) -> None:
-    from single_image_gen.workers import BACKENDS  # noqa: PLC0415 - not needed by other commands
-
-    add_flag(work, "threads", type=int, metavar="N", help="workers (default: all usable CPUs)")
+def _add_workers(group: Any) -> None:
+    add_flag(group, "threads", type=int, metavar="N", help="workers (default: all usable CPUs)")
     add_flag(
-        work,
+        group,
         "batch_size",
         type=int,
         metavar="N",
-        help="images in a task, a resume point, a tar (default: from num_imgs and format)",
+        help="images per task, resume point and tar (default: from num_imgs and format)",
     )
     add_flag(
-        work,
+        group,
         "backend",
         choices=BACKENDS,
         default=BACKENDS[0],
-        help="joblib backend (default: %(default)s)",
+        help="who works: processes, threads, or a cluster (default: %(default)s)",
     )
-    add_flag(work, "scheduler", metavar="ADDRESS", help="an existing Dask scheduler or Ray head")
+    add_flag(group, "scheduler", metavar="ADDRESS", help="an existing Dask scheduler or Ray head")
     add_flag(
-        work,
+        group,
         "shard",
         default="auto",
         metavar="I/N",
-        help="this process does every N-th batch from I, counted from 0; auto reads the cluster's "
-        "variables; none does all (default: %(default)s)",
+        help="this process makes every N-th batch from I, counted from 0; auto reads the "
+        "cluster's variables; none makes all (default: %(default)s)",
     )
 
 
-def _add_manners(work: Any) -> None:
-    from single_image_gen.photo.source import MAX_PIXELS  # noqa: PLC0415 - imports Pillow, nothing slower
-
-    switch = {"action": "store_true"}
-    add_flag(work, "overwrite", help="remove the earlier dataset at the target first", **switch)
-    add_flag(work, "accept_versions", help="resume although library versions differ", **switch)
-    add_flag(work, "dry_run", help="print the plan and estimates; write nothing", **switch)
-    add_flag(work, "debug", help="a quick look: 64 images, 2 workers", **switch)
-    add_flag(work, "durable", help="flush each batch to disk before its marker", **switch)
-    add_flag(
-        work,
-        "max_pixels",
-        type=int,
-        default=MAX_PIXELS,
-        metavar="N",
-        help="refuse a larger source (default: %(default)s)",
-    )
-    add_flag(work, "quiet", help="errors only", **switch)
+def _add_behavior(group: Any) -> None:
+    for name, text in (
+        ("overwrite", "remove the earlier dataset at the target first"),
+        ("accept_versions", "go on although library versions differ from the dataset's"),
+        ("dry_run", "print the plan and estimates; write nothing"),
+        ("debug", f"a quick look: {DEBUG_IMAGES} images, {DEBUG_THREADS} workers, unless given"),
+        ("durable", "flush each batch to disk at once, not every few seconds"),
+    ):
+        add_flag(group, name, action="store_true", help=text)
+    _add_max_pixels(group)
+    add_flag(group, "quiet", action="store_true", help="errors only")
 
 
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that puts errors on one line and says what may have been meant."""
-
-    def __init__(self, *, description: str, **options: Any) -> None:
-        super().__init__(
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,  # for the epilog
-            description=textwrap.fill(description, WIDTH),
-            **options,
-        )
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does, which has no suggestions before Python 3.14, and none for flags."""
-        arguments, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown[0])}")
-        return arguments
-
-    def _meant(self, word: str) -> str:
-        if word.startswith("-"):
-            flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
-            return _suggestion(word.partition("=")[0], flags)
-        return f"; {about_word(word)}" if self.prog == PROG else ""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with code 2 and one line."""
-        self.exit(REFUSED, f"{PROG}: error: {one_line(message)} (see {self.prog} --help)\n")
-
-
-def about_word(word: str) -> str:
-    """What to say of a word that stands where a flag or a command should."""
-    if word in COMMANDS:
-        return f"a command goes first: {PROG} {word} ..."
-    if meant := _suggestion(word, COMMANDS):
-        return f"{word!r} is no command{meant}"
-    if os.path.exists(os.path.join(word, "dataset.json")):
-        return f"to check the dataset {word}: {PROG} verify {word}"
-    if os.path.exists(word):
-        return f"to make a dataset of {word}: --imgpath {word}"
-    return (
-        f"{word!r} is no command: there are {', '.join(COMMANDS)}; making a dataset needs none, "
-        "but --imgpath PATH"
-    )
-
-
-def _suggestion(word: str, known: Iterable[str]) -> str:
-    """The known word that is like this one, as a question; empty if there is none."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def add_flag(group: Any, name: str, **options: Any) -> None:
-    """Add a flag under both of its spellings, of which the help shows one."""
-    group.add_argument(f"--{name}", **options)
-    if "_" in name:
-        options["help"] = argparse.SUPPRESS
-        group.add_argument(f"--{name.replace('_', '-')}", **options)
-
-
-def _setting(group: Any, name: str, text: str, **options: Any) -> None:
+def _add_setting(group: Any, name: str, text: str, **options: Any) -> None:
     """Add a flag that overrides a field of the recipe; its help shows the presets' values."""
-    values = [_shown(getattr(recipe, name)) for recipe in (SCRIPT, PAPER)]
-    default = values[0] if values[0] == values[1] else f"{values[0]}; paper: {values[1]}"
-    text = f"{text} (default: {default})"
+    script, paper = (_shown(getattr(recipe, name)) for recipe in (SCRIPT, PAPER))
+    default = script if script == paper else f"{script}; paper: {paper}"
     if isinstance(getattr(SCRIPT, name), bool):
         options["action"] = argparse.BooleanOptionalAction
+    text = f"{text} (default: {default})"
     add_flag(group, name, default=argparse.SUPPRESS, help=text, **options)
 
 
@@ -290,12 +298,139 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def one_line(text: str) -> str:
-    """The text without line breaks, without what a terminal would act on, and of sane length."""
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= MOST_MESSAGE else f"{line[: MOST_MESSAGE - 500]} ... {line[-500:]}"
+# --- the other commands
 
 
-def printable(text: str) -> str:
-    """The text with control characters, and bytes that are no text, as escapes."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+def verify_parser() -> Parser:
+    """The parser of `verify`."""
+    parser = _command_parser(
+        "verify",
+        "Check every file of a dataset: is it there, with the bytes that were written, and nothing "
+        "else? Exit code 0 if so, 1 if anything is wrong or unfinished.",
+    )
+    parser.add_argument("target", type=path, metavar="TARGET", help="the dataset's root")
+    add_flag(
+        parser,
+        "repair",
+        action="store_true",
+        help="make damaged and missing images again, and lost records; foreign files stay",
+    )
+    add_flag(parser, "json", action="store_true", help="one JSON object on stdout")
+    _add_where_sources_are(parser)
+    return parser
+
+
+def params_parser() -> Parser:
+    """The parser of `params`."""
+    parser = _command_parser(
+        "params",
+        "What was drawn for each image, as JSON lines: crop boxes as [left, top, width, height] in "
+        "pixels of the source, angles in degrees. It is computed from dataset.json alone.",
+    )
+    parser.add_argument(
+        "target", type=path, metavar="TARGET", help="the dataset's root, or its dataset.json"
+    )
+    add_flag(parser, "index", metavar="LIST", help="such as 3,10-20 (default: all images)")
+    return parser
+
+
+def render_parser() -> Parser:
+    """The parser of `render`."""
+    parser = _command_parser(
+        "render",
+        "Make only these images of a dataset again, with the same bytes. They are written to "
+        "DIR/<class>/patch_<index>.jpg, whether the dataset is in files or in tars; existing files "
+        "of those names are replaced.",
+    )
+    parser.add_argument(
+        "dataset", type=path, metavar="DATASET_JSON", help="the dataset's dataset.json"
+    )
+    add_flag(parser, "index", required=True, metavar="LIST", help="such as 3,10-20")
+    add_flag(
+        parser, "targetpath", type=path, required=True, metavar="DIR", help="where to write them"
+    )
+    _add_where_sources_are(parser)
+    return parser
+
+
+def inspect_parser() -> Parser:
+    """The parser of `inspect`."""
+    parser = _command_parser(
+        "inspect",
+        "Is this photograph a good source? Its size; the recipe's smallest crop, and how many of "
+        "these fit side by side; the entropy of its luminance; the share of its pixels that lie on "
+        "edges; the share of the recipe's crops that are nearly flat; and a verdict.",
+    )
+    parser.add_argument(
+        "images", type=path, metavar="IMAGE", nargs="+", help="photographs, or folders of them"
+    )
+    add_flag(
+        parser,
+        "recipe",
+        choices=tuple(RECIPES),
+        default=SCRIPT.recipe,
+        help="how crops are drawn (default: %(default)s)",
+    )
+    add_flag(
+        parser,
+        "img_size",
+        type=int,
+        default=SCRIPT.img_size,
+        metavar="S",
+        help="side of the images to be made, pixels (default: %(default)s)",
+    )
+    add_flag(parser, "json", action="store_true", help="a JSON array on stdout")
+    add_flag(
+        parser,
+        "plot",
+        type=path,
+        metavar="PNG",
+        help="write the photographs with a map of where crops would be nearly flat",
+    )
+    _add_max_pixels(parser)
+    return parser
+
+
+def _command_parser(command: str, description: str) -> Parser:
+    return Parser(prog=f"{PROG} {command}", description=description)
+
+
+def _add_where_sources_are(parser: Parser) -> None:
+    _add_imgpath(
+        parser,
+        "where the sources are now, files or folders; they are recognized by their SHA-256 "
+        "(default: where dataset.json says they were)",
+    )
+    add_flag(
+        parser,
+        "threads",
+        type=int,
+        metavar="N",
+        help="workers (default: from the number of images)",
+    )
+    _add_max_pixels(parser)
+    add_flag(parser, "quiet", action="store_true", help="results and errors only")
+
+
+def _add_imgpath(group: Any, text: str) -> None:
+    add_flag(group, "imgpath", type=path, nargs="+", action="extend", metavar="PATH", help=text)
+
+
+def _add_max_pixels(group: Any) -> None:
+    add_flag(
+        group,
+        "max_pixels",
+        type=int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="refuse a larger source (default: %(default)s)",
+    )
+
+
+PARSERS: dict[str, Callable[[], Parser]] = {
+    GENERATE: generate_parser,
+    "verify": verify_parser,
+    "params": params_parser,
+    "render": render_parser,
+    "inspect": inspect_parser,
+}

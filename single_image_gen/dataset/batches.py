@@ -1,4 +1,7 @@
-"""Indices into batches, batches into shards, and what of them is left to do."""
+"""Indices into batches, batches into shards, and which indices are left to do.
+
+Consecutive indices are a built-in `range`, everywhere in the program.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +15,61 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-@dataclass(frozen=True)
-class Batch:
-    """A unit of work, a resume point, a tar: images first ... stop - 1."""
+class IndexSet:
+    """A union of ranges of indices.
 
-    number: int
-    first: int
-    stop: int
+    Args:
+        ranges: in any order, overlapping or not.
+    """
 
-    @property
-    def count(self) -> int:
-        """How many images."""
-        return self.stop - self.first
+    def __init__(self, ranges: Iterable[range] = ()) -> None:
+        self._firsts: list[int] = []
+        self._stops: list[int] = []
+        for part in sorted(ranges, key=lambda part: part.start):
+            if self._stops and part.start <= self._stops[-1]:
+                self._stops[-1] = max(self._stops[-1], part.stop)
+            else:
+                self._firsts.append(part.start)
+                self._stops.append(part.stop)
+
+    def __iter__(self) -> Iterator[range]:
+        """The fewest ranges that make up the set, in order."""
+        return map(range, self._firsts, self._stops)
+
+    def covers(self, indices: range) -> bool:
+        """Whether every one of these indices is in the set."""
+        k = bisect_right(self._firsts, indices.start) - 1
+        return k >= 0 and indices.stop <= self._stops[k]
+
+    def gaps(self, stop: int) -> Iterator[range]:
+        """The ranges of indices below `stop` that are not in the set, in order."""
+        at = 0
+        for part in self:
+            if part.start >= stop:
+                break
+            if part.start > at:
+                yield range(at, part.start)
+            at = max(at, part.stop)
+        if at < stop:
+            yield range(at, stop)
+
+    def count(self, stop: int) -> int:
+        """How many indices below `stop` are in the set."""
+        return stop - sum(map(len, self.gaps(stop)))
 
 
 @dataclass(frozen=True)
 class Plan:
     """The batches of a dataset, and which of them are one process's share.
 
+    A batch is a unit of work, a resume point and, in the format "webdataset", a tar.
+
     Attributes:
         num_imgs: images in all.
         batch_size: images in a batch; the last may have fewer.
         shard: I of "I/N": batches I, I + N, I + 2 N, ... are this process's.
         shards: N.
-        whole: a batch that is done in part is done again as a whole, as a tar must be; otherwise
+        whole: make a batch that is partly done again as a whole, as a tar must be; otherwise make
             only the rest of it. Parts come from runs with another number of images or batch size.
     """
 
@@ -57,81 +91,46 @@ class Plan:
         """How many batches the whole dataset has."""
         return -(-self.num_imgs // self.batch_size)
 
-    def batch(self, number: int) -> Batch:
-        """Batch `number`, 0 to batches - 1."""
+    def batch(self, number: int) -> range:
+        """The indices of batch `number`, 0 to batches - 1."""
         first = number * self.batch_size
-        return Batch(number, first, min(first + self.batch_size, self.num_imgs))
+        return range(first, min(first + self.batch_size, self.num_imgs))
 
-    def mine(self) -> Iterator[Batch]:
-        """This process's share, in order."""
-        return self.pending(Coverage())
+    def mine(self) -> Iterator[range]:
+        """The batches of this process's share, in order."""
+        return self.pending(IndexSet())
 
-    def pending(self, done: Coverage) -> Iterator[Batch]:
-        """What of this process's share is not done, in order."""
-        for numbers, first, stop in self._missing(done):
+    def pending(self, done: IndexSet) -> Iterator[range]:
+        """What is left to do of this process's share, batch by batch, in order."""
+        for numbers, gap in self._missing(done):
             for number in numbers:
                 batch = self.batch(number)
                 if not self.whole:
-                    batch = Batch(number, max(batch.first, first), min(batch.stop, stop))
+                    batch = range(max(batch.start, gap.start), min(batch.stop, gap.stop))
                 yield batch
 
-    def images(self, done: Coverage) -> int:
-        """How many images are pending; without a look at every batch."""
+    def images(self, done: IndexSet) -> int:
+        """How many images are pending; takes a step for each gap, not for each batch."""
         total = 0
-        for numbers, first, stop in self._missing(done):
+        for numbers, gap in self._missing(done):
             if numbers:
                 head, tail = self.batch(numbers[0]), self.batch(numbers[-1])
-                total += (len(numbers) - 1) * self.batch_size + tail.count
+                total += (len(numbers) - 1) * self.batch_size + len(tail)
                 if not self.whole:
-                    total -= max(0, first - head.first) + max(0, tail.stop - stop)
+                    total -= max(0, gap.start - head.start) + max(0, tail.stop - gap.stop)
         return total
 
-    def _missing(self, done: Coverage) -> Iterator[tuple[range, int, int]]:
-        """For each gap [first, stop): the numbers of this share's batches in it, first, stop."""
+    def count(self, done: IndexSet) -> int:
+        """How many batches are pending, likewise."""
+        return sum(len(numbers) for numbers, _ in self._missing(done))
+
+    def _missing(self, done: IndexSet) -> Iterator[tuple[range, range]]:
+        """For each gap: the numbers of this share's batches in it, and the gap."""
         after = 0
-        for first, stop in done.gaps(self.num_imgs):
-            low = first // self.batch_size
+        for gap in done.gaps(self.num_imgs):
+            low = gap.start // self.batch_size
             if self.whole:
                 low = max(low, after)  # two gaps in one batch
             low += (self.shard - low) % self.shards
-            after = -(-stop // self.batch_size)
-            yield range(low, after, self.shards), first, stop
-
-
-class Coverage:
-    """The union of ranges of indices; finished batches need not have today's size.
-
-    Args:
-        ranges: (first, stop) pairs in any order, overlapping or not.
-    """
-
-    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        self._firsts: list[int] = []
-        self._stops: list[int] = []
-        for first, stop in sorted(ranges):
-            if self._stops and first <= self._stops[-1]:
-                self._stops[-1] = max(self._stops[-1], stop)
-            else:
-                self._firsts.append(first)
-                self._stops.append(stop)
-
-    def covers(self, first: int, stop: int) -> bool:
-        """Whether every index in [first, stop) is in the union."""
-        k = bisect_right(self._firsts, first) - 1
-        return k >= 0 and stop <= self._stops[k]
-
-    def gaps(self, stop: int) -> Iterator[tuple[int, int]]:
-        """The ranges of [0, stop) that are missing, in order."""
-        at = 0
-        for a, b in zip(self._firsts, self._stops, strict=True):
-            if a >= stop:
-                break
-            if a > at:
-                yield at, a
-            at = max(at, b)
-        if at < stop:
-            yield at, stop
-
-    def count(self, stop: int) -> int:
-        """How many indices below `stop` are in the union."""
-        return stop - sum(b - a for a, b in self.gaps(stop))
+            after = -(-gap.stop // self.batch_size)
+            yield range(low, after, self.shards), gap

@@ -36,35 +36,35 @@ class Sample:
 
     Attributes:
         index: its place in the dataset.
-        params: what was drawn for it; None if it is the source itself.
+        params: what was drawn for it.
         jpeg: the file's bytes.
     """
 
     index: int
-    params: Params | None
+    params: Params
     jpeg: bytes
 
 
 def make_samples(
-    spec: DatasetSpec, sources: Sources, render: Render, first: int, stop: int
+    spec: DatasetSpec, sources: Sources, render: Render, indices: range
 ) -> Iterator[Sample]:
-    """The samples of indices [first, stop), in order."""
-    for index, params in draw_range(spec, first, stop):
+    """The samples of these indices, in order."""
+    for index, params in draw_range(spec, indices):
         pixels = render_pixels(spec, sources, render, index, params)
         yield Sample(index, params, encode_jpeg(pixels, spec.quality))
 
 
 def make_sample(spec: DatasetSpec, sources: Sources, render: Render, index: int) -> Sample:
     """The sample of one index."""
-    return next(make_samples(spec, sources, render, index, index + 1))
+    return next(make_samples(spec, sources, render, range(index, index + 1)))
 
 
 def render_pixels(
-    spec: DatasetSpec, sources: Sources, render: Render, index: int, params: Params | None
+    spec: DatasetSpec, sources: Sources, render: Render, index: int, params: Params
 ) -> Pixels:
     """(img_size, img_size, 3) uint8 RGB: what image `index` encodes."""
     source = sources[spec.source_index(index)]
-    if params is None:
+    if spec.is_source(index):
         return center(source, spec.recipe.img_size)
     return render(source, params, spec.recipe)
 

@@ -11,11 +11,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from single_image_gen.draw.geometry import check_fits
-from single_image_gen.draw.params import MAX_SEED, params_of, uniforms
-from single_image_gen.engines import DEFAULT_ENGINE, ENGINES
+from single_image_gen.draw.params import MAX_SEED, center_of, params_of, uniforms
 from single_image_gen.errors import UsageError
 from single_image_gen.photo.source import SourceInfo
-from single_image_gen.recipe import Recipe
+from single_image_gen.recipe import (
+    DEFAULT_ENGINE,
+    DEFAULT_QUALITY,
+    ENGINES,
+    FORMATS,
+    IMAGENET_SIZE,
+    Recipe,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +30,6 @@ if TYPE_CHECKING:
 
     Format = Literal["folder", "webdataset"]
 
-IMAGENET_SIZE = 1_281_167
-FORMATS = ("folder", "webdataset")
-DEFAULT_QUALITY = 75
 # Far beyond any dataset; it keeps numbers and names at sane lengths.
 MAX_NUM_IMGS = 10**12
 MOST_MAX_PIXELS = 10**10
@@ -173,11 +176,12 @@ def _sides(source: SourceInfo) -> str:
     return f"{source.width} x {source.height}"
 
 
-def draw_range(spec: DatasetSpec, first: int, stop: int) -> Iterator[tuple[int, Params | None]]:
-    """(index, parameters) for the indices [first, stop); None for a source itself."""
-    for index, u in enumerate(uniforms(spec.seed, first, stop), first):
+def draw_range(spec: DatasetSpec, indices: range) -> Iterator[tuple[int, Params]]:
+    """(index, parameters) for each of the indices; for a source itself, those of its center."""
+    uniform = uniforms(spec.seed, indices.start, indices.stop)
+    for index, u in zip(indices, uniform, strict=True):
         size = spec.sources[spec.source_index(index)].size
-        yield index, None if spec.is_source(index) else params_of(spec.recipe, size, u)
+        yield index, center_of(size) if spec.is_source(index) else params_of(spec.recipe, size, u)
 
 
 def auto_batch_size(num_imgs: int, format: str) -> int:  # noqa: A002 - the flag's name

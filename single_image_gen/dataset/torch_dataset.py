@@ -8,18 +8,23 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-import cv2
 from PIL import Image
 from torch.utils.data import Dataset
 
 from single_image_gen.dataset.sample import render_pixels
-from single_image_gen.dataset.spec import IMAGENET_SIZE, DatasetSpec, draw_range
-from single_image_gen.engines import DEFAULT_ENGINE, load_engine
+from single_image_gen.dataset.spec import DatasetSpec, draw_range
+from single_image_gen.engines import load_engine
 from single_image_gen.errors import UsageError
 from single_image_gen.photo.find import find_sources
 from single_image_gen.photo.memory import open_sources
-from single_image_gen.photo.source import MAX_PIXELS
-from single_image_gen.recipe import RECIPES, SCRIPT, Recipe
+from single_image_gen.recipe import (
+    DEFAULT_ENGINE,
+    IMAGENET_SIZE,
+    MAX_PIXELS,
+    RECIPES,
+    SCRIPT,
+    Recipe,
+)
 
 if TYPE_CHECKING:
     from single_image_gen.draw.params import Params
@@ -36,8 +41,7 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
 
     The sources are decoded once, here; `DataLoader` workers, forked or spawned, map the same
     memory. Pickled, the dataset takes a few hundred bytes a source. An item is rendered in the
-    calling thread; for the opencv engine, OpenCV is told to use one thread, since its threads do
-    not survive a fork.
+    calling thread.
 
     Args:
         sources: image files, or folders searched for them; one path or several.
@@ -81,12 +85,7 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
             sources=self._sources.infos, recipe=recipe, seed=seed, num_imgs=length, engine=engine
         )
         self.transform = transform
-        self._prepare()
-
-    def _prepare(self) -> None:
-        if self.spec.engine == "opencv":
-            cv2.setNumThreads(1)
-        load_engine(self.spec.engine)  # now, where its error is seen, not in a worker
+        load_engine(engine)  # now, where its error is seen, not in a worker
 
     @property
     def classes(self) -> list[str]:
@@ -104,14 +103,14 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         count = len(self.spec.sources)
         return (list(range(count)) * -(-len(self) // count))[: len(self)]
 
-    def params(self, index: SupportsIndex) -> Params | None:
-        """What is drawn for item `index`; None for a source itself (`include_sources`).
+    def params(self, index: SupportsIndex) -> Params:
+        """What is drawn for item `index`.
 
         Raises:
             IndexError: index is not in [-length, length).
         """
         start = self._index(index)
-        return next(draw_range(self.spec, start, start + 1))[1]
+        return next(draw_range(self.spec, range(start, start + 1)))[1]
 
     def __len__(self) -> int:
         return self.spec.num_imgs
@@ -137,10 +136,6 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "targets"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._prepare()
 
     def __repr__(self) -> str:
         side = self.spec.recipe.img_size

@@ -1,4 +1,4 @@
-"""Where crops may lie, and which fit: the affine map, upright rectangles, and the law of a fit."""
+"""Where crops may lie: the affine map, upright rectangles inside it, and which crops fit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+from single_image_gen.draw.elementary import exp, log, sin_cos
 from single_image_gen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,34 +26,34 @@ class Box(NamedTuple):
 
 
 def affine_matrix(angle: float, shear: float) -> tuple[float, float, float, float]:
-    """(a, b, c, d), the linear part of torchvision's `affine`, from the source to the result.
+    """(a, b, c, d): the linear part of torchvision's `affine`, from input to output.
 
-    A shear along x, then a rotation; y points down, so that a positive angle turns clockwise.
-    As `torchvision.transforms.functional._get_inverse_affine_matrix`, with scale 1 and no
-    shear along y.
+    A shear along x, then a rotation, both in degrees; y points down, so a positive angle rotates
+    clockwise. The same matrix as `torchvision.transforms.functional._get_inverse_affine_matrix`
+    inverts, with scale 1 and no shear along y.
     """
-    rotation = math.radians(angle)
-    cos, sin = math.cos(rotation), math.sin(rotation)
-    tan = math.tan(math.radians(shear))
+    sin, cos = sin_cos(angle)
+    shear_sin, shear_cos = sin_cos(shear)
+    tan = shear_sin / shear_cos
     return cos, -cos * tan - sin, sin, -sin * tan + cos
 
 
 def inverse_matrix(angle: float, shear: float) -> tuple[float, float, float, float]:
-    """(a, b, c, d) of the way back, from the result to the source; the determinant is 1."""
+    """(a, b, c, d) of the inverse map, from output to input; its determinant is 1."""
     a, b, c, d = affine_matrix(angle, shear)
     return d, -b, -c, a
 
 
 def upright(region: Box, angle: float, shear: float) -> Box:
-    """The largest upright rectangle inside `region` after it is sheared and turned.
+    """The largest upright rectangle inside `region` after shear and rotation.
 
-    A rectangle with half-sides (p, q) about the center lies inside if its corners, taken back to
-    the source, do: |a| p + |b| q <= W/2 and |c| p + |d| q <= H/2, with (a, b, c, d) the inverse
-    matrix. The product p q under one such line is largest at its middle; if the other line
-    forbids that, it is largest where the two lines cross.
+    A centered rectangle with half-sides (p, q) lies inside if its corners, mapped back to the
+    source, do: |a| p + |b| q <= W/2 and |c| p + |d| q <= H/2, with (a, b, c, d) the inverse
+    matrix. Under one such constraint the area p q is largest at the middle of the line; if the
+    other constraint excludes that point, it is largest where the two lines cross.
 
-    The sides are cut to whole pixels of the region's own parity, so that rectangle and region share
-    their center and every pixel's middle lies inside.
+    The sides are rounded down to whole pixels of the region's parity, so that rectangle and region
+    share their center and every pixel center lies inside.
     """
     a, b, c, d = (abs(m) for m in inverse_matrix(angle, shear))
     w, h = region.width / 2, region.height / 2
@@ -74,26 +75,27 @@ def upright(region: Box, angle: float, shear: float) -> Box:
 
 def _middle(a: float, b: float, limit: float) -> tuple[float, float]:
     """The (p, q) with the largest product on a p + b q = limit."""
-    tiny = 1e-12  # no turn at all: the line is parallel to an axis, and the other one decides
+    tiny = 1e-12  # without rotation the line is parallel to an axis: the other constraint decides
     return limit / (2 * max(a, tiny)), limit / (2 * max(b, tiny))
 
 
 def _same_parity(side: float, whole: int) -> int:
+    """`side` rounded down to a whole number that is odd if and only if `whole` is."""
     cut = math.floor(side + 1e-9)
     return cut - (whole - cut) % 2
 
 
 def first_crop_side(recipe: Recipe, size: tuple[int, int]) -> int:
-    """Side in pixels of the first random square; below 1 where the recipe cannot be used."""
+    """Side in pixels of the first random square; below 1 if the source is too small for it."""
     return int(recipe.initcrop * min(size))
 
 
-@lru_cache(maxsize=4096)  # of a dataset's description it is asked again and again
+@lru_cache(maxsize=4096)  # a dataset of 1,000 sources checks few different sizes
 def check_fits(recipe: Recipe, size: tuple[int, int]) -> None:
-    """Refuse a recipe of which no crop fits a source of (width, height) pixels.
+    """Refuse a recipe that has no crop that fits a source of (width, height) pixels.
 
     Raises:
-        ValueError: with the rule that is broken and the values.
+        UsageError: with the rule that is broken and the values.
     """
     what = f"a source of {size[0]} x {size[1]} pixels"
     if recipe.cropfirst:
@@ -122,11 +124,11 @@ def check_fits(recipe: Recipe, size: tuple[int, int]) -> None:
 
 
 def _insides(recipe: Recipe, region: Box) -> Iterator[Box]:
-    """What crops are taken from: the region, or the upright rectangles of many angles."""
+    """The rectangles that crops are taken from: the region, or upright ones of many angles."""
     if recipe.recipe == "script":
         yield region
         return
-    # the other way round, both of them at once, the rectangle is the same
+    # negating both angle and shear mirrors the rectangle
     turns, slants = [k / 128 for k in range(129)], [0.0]
     if recipe.shear:
         turns, slants = [k / 16 for k in range(-16, 17)], [k / 16 for k in range(17)]
@@ -136,12 +138,12 @@ def _insides(recipe: Recipe, region: Box) -> Iterator[Box]:
 
 
 def fitting_areas(recipe: Recipe, inside: Box, t: float) -> tuple[float, float]:
-    """(least, most) area in pixels of the crops of log-ratio t that fit; least > most if none do.
+    """(min, max) area in pixels of the crops with log-ratio t that fit; min > max if none do.
 
-    A side fits if it rounds to a whole number from 1 to the rectangle's own.
+    A side fits if it rounds to a whole number from 1 to the rectangle's side.
     """
     area = inside.width * inside.height
-    ratio = math.exp(t)
+    ratio = exp(t)
     return (
         max(area / recipe.scale[0], 0.25 / ratio, 0.25 * ratio),
         min(
@@ -155,25 +157,25 @@ def fitting_areas(recipe: Recipe, inside: Box, t: float) -> tuple[float, float]:
 def fitting_log_ratios(recipe: Recipe, inside: Box) -> tuple[float, float]:
     """(low, high): the log-ratios for which some area fits; low > high if there are none.
 
-    Where each lower bound of `fitting_areas` meets each upper one.
+    These are where a lower bound of `fitting_areas` meets an upper bound.
     """
     area = inside.width * inside.height
-    least, most = math.log(area / recipe.scale[0]), math.log(area / recipe.scale[1])
-    wide, high = 2 * math.log(inside.width + 0.5), 2 * math.log(inside.height + 0.5)
-    pixel = math.log(0.25)
+    low_area, high_area = log(area / recipe.scale[0]), log(area / recipe.scale[1])
+    wide, high = 2 * log(inside.width + 0.5), 2 * log(inside.height + 0.5)
+    pixel = log(0.25)
     log_low, log_high = log_ratio(recipe)
     return (
-        max(log_low, least - high, pixel - most, (pixel - high) / 2),
-        min(log_high, wide - least, most - pixel, (wide - pixel) / 2),
+        max(log_low, low_area - high, pixel - high_area, (pixel - high) / 2),
+        min(log_high, wide - low_area, high_area - pixel, (wide - pixel) / 2),
     )
 
 
 @lru_cache(maxsize=256)
 def fitting_table(recipe: Recipe, width: int, height: int) -> tuple[float, float, list[float]]:
-    """The law of a log-ratio t, given that the crop fits: its start, cell width, cumulative sums.
+    """The distribution of the log-ratio t of crops that fit: start, cell width, cumulative sums.
 
     Its density is proportional to the length of the interval of areas that fit with t, tabulated
-    at the middles of equal cells.
+    at the centers of 256 equal cells.
     """
     cells = 256
     inside = Box(0, 0, width, height)
@@ -181,7 +183,7 @@ def fitting_table(recipe: Recipe, width: int, height: int) -> tuple[float, float
     step = max(0.0, high - low) / cells
     areas = (fitting_areas(recipe, inside, low + step * (k + 0.5)) for k in range(cells))
     lengths = [max(0.0, b - a) for a, b in areas]
-    if not any(lengths):  # one area alone is allowed: every ratio that fits it is equally likely
+    if not any(lengths):  # a single area is allowed: all ratios that fit it are equally likely
         lengths = [1.0] * cells
     return low, step, list(accumulate(lengths))
 
@@ -189,4 +191,4 @@ def fitting_table(recipe: Recipe, width: int, height: int) -> tuple[float, float
 @lru_cache(maxsize=64)
 def log_ratio(recipe: Recipe) -> tuple[float, float]:
     """The bounds of the aspect ratio's logarithm."""
-    return math.log(recipe.ratio[0]), math.log(recipe.ratio[1])
+    return log(recipe.ratio[0]), log(recipe.ratio[1])

@@ -1,12 +1,13 @@
 """All randomness: (recipe, source size, seed, index) to the parameters of one image.
 
 Draws come from Philox4x64-10, a counter-based generator (Salmon et al., "Parallel random numbers:
-as easy as 1, 2, 3", SC 2011). The key is the seed. Image `i` owns words `i * SLOTS` up to
-`(i + 1) * SLOTS` of the key's stream, and each parameter owns a slot among them, used or not. So no
-draw depends on another one's being made: not on other images, and not on other augmentations.
+as easy as 1, 2, 3", SC 2011). The key is the seed. Image `i` has the words `i * SLOTS` up to
+`(i + 1) * SLOTS` of the key's stream, and each parameter has a fixed slot among them, whether it is
+used or not. No draw depends on whether another one is made: turning an augmentation off leaves all
+others as they were.
 
-Words become floats in [0, 1) by their upper 53 bits. Beyond that only + - * / and sqrt are used,
-which IEEE 754 defines to the bit, and exp and log for the aspect ratio.
+The upper 53 bits of a word become a float in [0, 1). From there on only + - * / and sqrt are used,
+which IEEE 754 defines to the last bit; see `elementary` for the functions built on them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from single_image_gen.draw.elementary import exp
 from single_image_gen.draw.geometry import (
     Box,
     first_crop_side,
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 MAX_SEED = 2**64 - 1
 
-# The slots. Their order is part of the stream: a change changes every dataset.
+# The slots. Their order is part of the stream: changing it changes every dataset.
 (
     FIRST_LEFT,
     FIRST_TOP,
@@ -73,7 +75,7 @@ class Jitter:
         contrast: factor.
         saturation: factor.
         hue: shift in turns of the color circle, -0.5 to 0.5.
-        order: the four operations in the order in which they are applied.
+        order: the four operations, in the order of application.
     """
 
     brightness: float
@@ -94,21 +96,24 @@ class Jitter:
         }
 
 
+NO_JITTER = Jitter(brightness=1.0, contrast=1.0, saturation=1.0, hue=0.0, order=OPERATIONS)
+
+
 @dataclass(frozen=True)
 class Params:
-    """All that was drawn for one image.
+    """Everything drawn for one image.
 
     Attributes:
-        region: what is cropped from: the first random square, or the whole source.
+        region: the first random square, or the whole source; the crop is taken from it.
         crop: the crop, in pixels of the source. In the paper recipe it is upright in the frame of
-            the source turned about the region's center by `angle` (and sheared), where it may
-            reach beyond the source's own bounds though never beyond its content.
+            the source after rotation (and shear) about the region's center: its coordinates may
+            lie outside the source's bounds, but its content never does.
         angle: rotation in degrees, clockwise as in torchvision's `affine`.
         shear: shear along x in degrees, as in torchvision's `affine`.
         hflip: whether the result is mirrored left-right.
         vflip: whether the result is mirrored top-bottom.
-        jitter: color jitter, or None.
-        interpolation: of the resize.
+        jitter: color jitter, or None for none.
+        interpolation: filter of the resize.
     """
 
     region: Box
@@ -121,7 +126,11 @@ class Params:
     interpolation: Interpolation
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
+        """The fields as JSON values, each of one type whatever was drawn.
+
+        `jittered` says whether there is color jitter; without it, `jitter` holds the values that
+        leave an image as it is.
+        """
         return {
             "region": list(self.region),
             "crop": list(self.crop),
@@ -129,16 +138,33 @@ class Params:
             "shear": self.shear,
             "hflip": self.hflip,
             "vflip": self.vflip,
-            "jitter": None if self.jitter is None else self.jitter.as_json(),
+            "jittered": self.jitter is not None,
+            "jitter": (self.jitter or NO_JITTER).as_json(),
             "interpolation": self.interpolation,
         }
+
+
+def center_of(size: tuple[int, int]) -> Params:
+    """The parameters of a source itself: its center square, and nothing else done to it."""
+    width, height = size
+    side = min(size)
+    return Params(
+        region=Box(0, 0, width, height),
+        crop=Box((width - side) // 2, (height - side) // 2, side, side),
+        angle=0.0,
+        shear=0.0,
+        hflip=False,
+        vflip=False,
+        jitter=None,
+        interpolation="bicubic",
+    )
 
 
 def draw_params(recipe: Recipe, size: tuple[int, int], seed: int, index: int) -> Params:
     """The parameters of image `index`.
 
     Args:
-        recipe: the laws to draw from.
+        recipe: the distributions to draw from.
         size: (width, height) of the source in pixels.
         seed: 0 to 2^64 - 1.
         index: 0 or more.
@@ -151,7 +177,7 @@ def draw_params(recipe: Recipe, size: tuple[int, int], seed: int, index: int) ->
 
 def uniforms(seed: int, first: int, stop: int) -> Iterator[list[float]]:
     """For each index in [first, stop), its SLOTS floats, uniform in [0, 1)."""
-    # counter counts blocks of four words; a chunk at a time, so that any range needs little memory
+    # the counter counts blocks of four words; chunks bound the memory of a long range
     for start in range(first, stop, 4096):
         count = min(4096, stop - start)
         words = np.random.Philox(key=seed, counter=start * (SLOTS // 4)).random_raw(count * SLOTS)
@@ -160,7 +186,7 @@ def uniforms(seed: int, first: int, stop: int) -> Iterator[list[float]]:
 
 
 def params_of(recipe: Recipe, size: tuple[int, int], u: Sequence[float]) -> Params:
-    """The parameters that an image's uniforms `u` (see `uniforms`) stand for."""
+    """The parameters for an image's uniforms `u`, as `uniforms` yields them."""
     region = _draw_region(recipe, size, u)
     angle = recipe.deg * (2 * u[ANGLE] - 1)
     shear = recipe.shear * (2 * u[SHEAR] - 1)
@@ -195,18 +221,18 @@ def _draw_region(recipe: Recipe, size: tuple[int, int], u: Sequence[float]) -> B
 
 
 def _draw_crop_size(recipe: Recipe, inside: Box, u: Sequence[float]) -> tuple[int, int]:
-    """(width, height): area and ratio as the recipe says, given that the crop fits.
+    """(width, height) with the recipe's area and ratio, conditioned on fitting into `inside`.
 
-    As torchvision's RandomResizedCrop, drawn again until it fits; but where that falls back on a
-    center crop, this draws from the law of the draws that fit itself. Its law is therefore exactly
-    that of drawing for ever.
+    As torchvision's RandomResizedCrop, rejects sizes that do not fit. After ATTEMPTS rejections,
+    where RandomResizedCrop falls back to a center crop, this draws from the conditional
+    distribution directly: the result is distributed as if it were rejected without limit.
     """
     area = inside.width * inside.height
-    least, most = area / recipe.scale[0], area / recipe.scale[1]
+    smallest, largest = area / recipe.scale[0], area / recipe.scale[1]
     log_low, log_high = log_ratio(recipe)
     for k in range(CROP_SIZE, SLOTS, 2):
-        target = least + u[k] * (most - least)
-        ratio = math.exp(log_low + u[k + 1] * (log_high - log_low))
+        target = smallest + u[k] * (largest - smallest)
+        ratio = exp(log_low + u[k + 1] * (log_high - log_low))
         width, height = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
         if 1 <= width <= inside.width and 1 <= height <= inside.height:
             return width, height
@@ -214,7 +240,7 @@ def _draw_crop_size(recipe: Recipe, inside: Box, u: Sequence[float]) -> tuple[in
 
 
 def _draw_fitting_size(recipe: Recipe, inside: Box, u: Sequence[float]) -> tuple[int, int]:
-    """(width, height) from the law of draws that fit: the ratio first, then the area."""
+    """(width, height) from the distribution of sizes that fit: the ratio first, then the area."""
     low, step, summed = fitting_table(recipe, inside.width, inside.height)
     share = u[FITTING_RATIO] * summed[-1]
     k = min(bisect_right(summed, share), len(summed) - 1)
@@ -222,8 +248,8 @@ def _draw_fitting_size(recipe: Recipe, inside: Box, u: Sequence[float]) -> tuple
     t = low + step * (k + (share - before) / (summed[k] - before))
     a, b = fitting_areas(recipe, inside, t)
     area = a + u[FITTING_AREA] * max(0.0, b - a)
-    width, height = round(math.sqrt(area * math.exp(t))), round(math.sqrt(area / math.exp(t)))
-    # a rounding at the very edge of what fits
+    width, height = round(math.sqrt(area * exp(t))), round(math.sqrt(area / exp(t)))
+    # rounding may exceed what fits by one
     return min(max(width, 1), inside.width), min(max(height, 1), inside.height)
 
 

@@ -1,4 +1,4 @@
-"""The reference: stock torchvision operations on PIL images. What it renders is right."""
+"""The reference engine: stock torchvision operations on PIL images, the definition of right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from single_image_gen.photo.source import Pixels, Source
     from single_image_gen.recipe import Recipe
 
-# torchvision declares no types: what it returns for a PIL image is one
+# torchvision has no type annotations: given a PIL image, it returns one
 PilImage = Any
 
 MODES = {
@@ -46,7 +46,7 @@ def render(source: Source, params: Params, recipe: Recipe) -> Pixels:
 
 
 def _script_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:
-    """Crop, resize to the canvas, turn and shear it with black outside, cut out its center."""
+    """Crop, resize to the canvas, rotate and shear it with black outside, center crop."""
     image = _crop(source.pixels, params.crop)
     image = F.resize(image, [recipe.canvas] * 2, MODES[params.interpolation], antialias=True)
     image = F.affine(
@@ -63,10 +63,10 @@ def _script_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage
 
 
 def _paper_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:
-    """Turn the source about the region's center, crop, resize.
+    """Rotate the source about the region's center, crop, resize.
 
-    Only the part of the source is turned that the crop takes something from: turning all of it
-    gives the same pixels, more slowly.
+    Only the part of the source that the crop needs is rotated: rotating all of it gives the same
+    pixels, more slowly.
     """
     part = _needed(params)
     image = F.affine(

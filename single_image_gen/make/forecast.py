@@ -1,244 +1,250 @@
-"""What a run will write, how long it will take, and whether there is room for it."""
+"""What a run will write, how long it will take, and whether there is room for it.
+
+A few images are rendered by the run's own engine, within bounds of time and number.
+"""
 
 from __future__ import annotations
 
 import errno
 import math
+import os
 import time
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from single_image_gen.dataset.spec import draw_range
+from single_image_gen.dataset.sample import make_sample
 from single_image_gen.engines import load_engine
-from single_image_gen.make.survey import Room
 from single_image_gen.target.writers import members
-from single_image_gen.text import counted, size_of
+from single_image_gen.text import counted, duration_of, size_of
+from single_image_gen.workers.backends import usable_cpus
+from single_image_gen.workers.local import use_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from single_image_gen.dataset.sample import Sources
+    from single_image_gen.dataset.sample import Sample, Sources
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.draw.params import Params
-    from single_image_gen.make.survey import Outlook
-    from single_image_gen.photo.source import Pixels, Source
+    from single_image_gen.make.survey import Survey
 
-# The quick look before a run: so many images, or as many as this time allows.
-QUICK_IMAGES, QUICK_SECONDS, FEWEST = 64, 0.05, 4
-# The careful one of a dry run.
-IMAGES, SECONDS, WARM_UP = 256, 3.0, 4
-# A mean of few sizes is uncertain, and files may compress: refuse only what clearly has no room.
+# How many images are rendered at most, and for how many seconds: before a run, and in a dry run.
+QUICK, CAREFUL = (64, 0.05), (256, 3.0)
+MIN_IMAGES = 4  # even if they take longer
+MAX_SOURCES = 4  # decoded for it; there may be thousands
+# An estimate is uncertain, and file systems may compress: only what is clearly too much is refused.
 CLEARLY = 0.8
-# Seconds for putting an image where it belongs, which a dry run does not do.
+# Seconds for writing an image, which a dry run does not do.
 WRITING = {"folder": 0.0005, "webdataset": 0.00008}
-# Seconds until worker processes run, besides what importing the engine takes.
+# Seconds until worker processes run, besides what loading the engine takes.
 STARTING = 1.0
-BLOCK = 4096  # what file systems give out at least; some network ones claim more than they do
-GOLDEN = (math.sqrt(5) - 1) / 2
+BLOCK = 4096  # bytes that a file occupies at least on usual file systems
 TAR_BLOCK = 512
+GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-def check_room(outlook: Outlook, sources: Sources) -> None:
-    """Refuse a run whose images clearly have no room; quickly, without the engine.
+@dataclass(frozen=True)
+class FreeSpace:
+    """What a file system has left.
+
+    Attributes:
+        folder: the folder that was asked: the target, or the nearest above it that exists.
+        bytes: free; None if the file system does not say.
+        files: free; None if it has no such limit.
+    """
+
+    folder: str
+    bytes: int | None
+    files: int | None
+
+    @staticmethod
+    def at(path: str) -> FreeSpace:
+        """The free space at a path that need not exist."""
+        folder = os.path.abspath(path)
+        while not os.path.exists(folder) and folder != os.path.dirname(folder):
+            folder = os.path.dirname(folder)
+        status = os.statvfs(folder)
+        root = os.geteuid() == 0  # who may use what is reserved for the system
+        blocks = status.f_bfree if root else status.f_bavail
+        files = status.f_ffree if root else status.f_favail
+        size = blocks * status.f_frsize if status.f_blocks else None
+        return FreeSpace(folder, size, files if status.f_files else None)
+
+
+def check_room(survey: Survey, sources: Sources) -> None:
+    """Refuse a run whose images clearly have no room.
+
+    A run that replaces an earlier dataset is not checked: what that frees is not known.
 
     Raises:
-        OSError: with what is needed and what is free.
+        OSError: ENOSPC, with what is needed and what is free.
     """
-    if not outlook.images:
+    if not survey.images or survey.replaces:
         return
-    room = Room.at(outlook.targetpath)
-    if room.files is not None and outlook.files - outlook.freed_files > room.files:
+    free = FreeSpace.at(survey.targetpath)
+    if free.files is not None and survey.files > free.files:
         raise OSError(
             errno.ENOSPC,
-            f"{counted(outlook.files, 'file')} would be made, but the file system has room for "
-            f"{room.files + outlook.freed_files:,}: --format webdataset needs fewer",
-            outlook.targetpath,
+            f"{counted(survey.files, 'file')} would be made, but the file system has room for "
+            f"{free.files:,}: --format webdataset makes fewer",
+            survey.targetpath,
         )
-    if room.bytes is None:
+    if free.bytes is None:
         return
-    least, mean = _least(outlook, _quick_sizes(outlook, sources))
-    free = room.bytes + outlook.freed
-    if least * outlook.images > free:
+    sizes = [_on_disk(survey.spec, size) for size in _measure(survey, sources, *QUICK).sizes]
+    mean = fmean(sizes)
+    error = stdev(sizes) / math.sqrt(len(sizes)) if len(sizes) > 1 else 0
+    if min(CLEARLY * mean, mean - 3 * error) * survey.images > free.bytes:
         raise OSError(
             errno.ENOSPC,
-            f"about {size_of(mean * outlook.images)} are needed, but {size_of(free)} are free: "
-            "choose another --targetpath, or fewer --num_imgs",
-            outlook.targetpath,
+            f"about {size_of(mean * survey.images)} are needed, but {size_of(free.bytes)} are "
+            "free: choose another --targetpath, or a smaller --num_imgs",
+            survey.targetpath,
         )
-
-
-def _least(outlook: Outlook, sizes: Sequence[int]) -> tuple[float, float]:
-    """(what an image takes on disk at the very least, what it takes on average)."""
-    taken = [_on_disk(outlook.spec, size) for size in sizes]
-    mean = sum(taken) / len(taken)
-    variance = sum((size - mean) ** 2 for size in taken) / max(1, len(taken) - 1)
-    return min(CLEARLY * mean, mean - 3 * math.sqrt(variance / len(taken))), mean
 
 
 def _on_disk(spec: DatasetSpec, size: int) -> int:
     return size if spec.format == "webdataset" else -(-size // BLOCK) * BLOCK
 
 
-def _quick_sizes(outlook: Outlook, sources: Sources) -> list[int]:
-    """What a few images take, with crops resized in a simple way instead of by the engine."""
-    from single_image_gen.dataset.sample import encode_jpeg  # noqa: PLC0415 - imports OpenCV
-
-    spec = outlook.spec
-    sizes: list[int] = []
-    began = time.perf_counter()
-    for index in _spread(outlook, QUICK_IMAGES):
-        params = next(draw_range(spec, index, index + 1))[1]
-        if params is None:
-            continue
-        source = sources[spec.source_index(index)]
-        jpeg = encode_jpeg(_roughly(source, params, spec), spec.quality)
-        sizes.append(stored_size(spec, index, params, len(jpeg)))
-        if len(sizes) >= FEWEST and time.perf_counter() - began > QUICK_SECONDS:
-            break
-    return sizes or [1]
-
-
-def _spread(outlook: Outlook, count: int) -> Iterator[int]:
-    """Indices all over the dataset, in an order in which any first few are spread as well."""
-    num_imgs = outlook.spec.num_imgs
-    if num_imgs <= count:
-        yield from range(num_imgs)
-    else:
-        for k in range(count):
-            yield int(num_imgs * (k * GOLDEN % 1))
-
-
-def _roughly(source: Source, params: Params, spec: DatasetSpec) -> Pixels:
-    """About what the engine makes of these parameters: the crop, resized, turned in its frame."""
-    import cv2  # noqa: PLC0415 - slow to import, and --help needs none
-    import numpy as np  # noqa: PLC0415 - likewise
-
-    width, height = source.size
-    side = spec.recipe.img_size
-    crop = params.crop
-    left = min(max(crop.left, 0), max(0, width - crop.width))
-    top = min(max(crop.top, 0), max(0, height - crop.height))
-    pixels = np.ascontiguousarray(source.pixels[top : top + crop.height, left : left + crop.width])
-    script = spec.recipe.recipe == "script"
-    canvas = spec.recipe.canvas if script else side
-    smaller = crop.width > canvas
-    how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC if script else cv2.INTER_LINEAR
-    pixels = cv2.resize(pixels, (canvas, canvas), interpolation=how).astype(np.uint8, copy=False)
-    if script:
-        matrix = cv2.getRotationMatrix2D((canvas / 2, canvas / 2), -params.angle, 1)
-        matrix = np.asarray(matrix) - np.array([[0, 0, (canvas - side) / 2]] * 2)
-        pixels = cv2.warpAffine(pixels, matrix, (side, side)).astype(np.uint8, copy=False)
-    return np.asarray(pixels, np.uint8)
-
-
-def stored_size(spec: DatasetSpec, index: int, params: Params | None, jpeg: int) -> int:
-    """Bytes that a JPEG of this size adds to the dataset, with its company in a tar."""
-    if spec.format == "folder":
-        return jpeg
-    from single_image_gen.dataset.sample import Sample  # noqa: PLC0415 - imports OpenCV
-
-    sizes = [jpeg]
-    sizes += [len(data) for e, data in members(spec, Sample(index, params, b"")) if e != "jpg"]
-    return sum(TAR_BLOCK + -(-size // TAR_BLOCK) * TAR_BLOCK for size in sizes)
-
-
 @dataclass(frozen=True)
 class Forecast:
-    """What a dry run foretells.
+    """What a dry run prints.
 
     Attributes:
-        outlook: what there is, and what is to do.
+        survey: what there is, and what is to do.
         bytes: of the images or tars that are to be made, about.
-        seconds: until all of it is done, about.
-        image_seconds: for one image on one processor, about.
-        workers: how many work at once.
-        room: at the target.
+        image_seconds: for one image on one processor of this machine, about.
+        workers: how many work at once; None on a cluster, whose size is not known here.
+        seconds: until all of it is done, about; None on a cluster.
+        free: at the target.
     """
 
-    outlook: Outlook
+    survey: Survey
     bytes: int
-    seconds: float
     image_seconds: float
-    workers: int
-    room: Room
+    workers: int | None
+    seconds: float | None
+    free: FreeSpace
 
     def lines(self) -> Iterator[str]:
         """The forecast for people."""
-        outlook, spec = self.outlook, self.outlook.spec
-        side, plan, room = spec.recipe.img_size, outlook.plan, self.room
+        survey, spec, free = self.survey, self.survey.spec, self.free
+        side, plan = spec.recipe.img_size, survey.plan
         share = "" if plan.shards == 1 else f" (shard {plan.shard}/{plan.shards})"
-        done = outlook.done.count(spec.num_imgs)
+        done = survey.done.count(spec.num_imgs)
         yield (
             f"plan: {counted(spec.num_imgs, 'image')} of {side} x {side} pixels from "
             f"{counted(len(spec.sources), 'source')}, format {spec.format}, engine {spec.engine}"
         )
         yield (
-            f"to do: {counted(outlook.images, 'image')} in {counted(outlook.batches, 'batch')} of "
+            f"to do: {counted(survey.images, 'image')} in {counted(survey.batches, 'batch')} of "
             f"up to {spec.batch_size:,}{share}; {done:,} already there"
         )
-        yield f"size: about {size_of(self.bytes)} in {counted(outlook.files, 'file')}"
-        yield (
-            f"time: about {self.seconds:,.0f} s with {counted(self.workers, 'worker')}, "
-            f"{1000 * self.image_seconds:.2f} ms an image on one"
-        )
-        files = "any number of files" if room.files is None else counted(room.files, "file")
-        size = "an unknown number of bytes" if room.bytes is None else size_of(room.bytes)
-        yield f"free: {size} and {files} at {room.where}"
-        if room.bytes is not None and self.bytes > room.bytes + outlook.freed:
+        yield f"size: about {size_of(self.bytes)} in {counted(survey.files, 'file')}"
+        yield f"time: {self._time()}"
+        files = "any number of files" if free.files is None else counted(free.files, "file")
+        size = "an unknown number of bytes" if free.bytes is None else size_of(free.bytes)
+        earlier = ", besides what the earlier dataset occupies" if survey.replaces else ""
+        yield f"free: {size} and {files} at {free.folder}{earlier}"
+        if free.bytes is not None and self.bytes > free.bytes and not survey.replaces:
             yield "this does not fit"
         yield "nothing was written"
 
+    def _time(self) -> str:
+        each = f"{1000 * self.image_seconds:.2f} ms per image"
+        if self.workers is None or self.seconds is None:
+            return f"not known for the cluster's workers; one processor of this machine: {each}"
+        workers = counted(self.workers, "worker")
+        return f"about {duration_of(self.seconds)} with {workers}, {each} on one"
 
-def forecast(outlook: Outlook, sources: Sources, threads: int) -> Forecast:
-    """Foretell a run by rendering a few of its images, here and now.
+
+def forecast(survey: Survey, sources: Sources, threads: int | None) -> Forecast:
+    """Estimate a run from a few of its images, rendered here and now.
+
+    Args:
+        survey: what is to be done.
+        sources: the decoded sources.
+        threads: workers on this machine; None on a cluster, of whose speed nothing is known.
 
     Raises:
         EngineError: the engine's libraries cannot be imported.
         SourceError: a source cannot be read any more.
     """
-    from single_image_gen.workers.backends import usable_cpus  # noqa: PLC0415 - imports joblib
-
-    spec = outlook.spec
     began = time.perf_counter()
-    load_engine(spec.engine)
-    starting = time.perf_counter() - began
-    workers = max(1, min(threads, usable_cpus(), outlook.batches))
-    if threads > 1:
-        starting += STARTING
-    size, seconds = _measure(outlook, sources)
-    seconds += WRITING[spec.format]
-    images = outlook.images
+    load_engine(survey.spec.engine)
+    loading = time.perf_counter() - began
+    images = survey.images
+    measured = _measure(survey, sources, *CAREFUL)
+    each = measured.image_seconds + WRITING[survey.spec.format]
+    workers = seconds = None
+    if threads is not None:
+        workers = max(1, min(threads, usable_cpus(), survey.batches))
+        starting = loading + (STARTING if threads > 1 else 0)
+        decoding = measured.source_seconds * len(survey.spec.sources)
+        seconds = starting + decoding + images * each / workers if images else 0
     return Forecast(
-        outlook,
-        round(size * images),
-        (starting if images else 0) + images * seconds / workers,
-        seconds,
+        survey,
+        round(fmean(measured.sizes) * images),
+        each,
         workers,
-        Room.at(outlook.targetpath),
+        seconds,
+        FreeSpace.at(survey.targetpath),
     )
 
 
-def _measure(outlook: Outlook, sources: Sources) -> tuple[float, float]:
-    """(bytes, seconds) of an image on average, rendered as a worker does it."""
-    from single_image_gen.dataset.sample import make_sample  # noqa: PLC0415 - imports OpenCV
-    from single_image_gen.workers.local import use_threads  # noqa: PLC0415 - imports joblib
+@dataclass(frozen=True)
+class _Measured:
+    """What a few images took: bytes of each, and the mean seconds of an image and a source."""
 
-    spec = outlook.spec
+    sizes: list[int]
+    image_seconds: float
+    source_seconds: float
+
+
+def _measure(survey: Survey, sources: Sources, max_images: int, max_seconds: float) -> _Measured:
+    """Render some images as a worker does it, on one processor."""
+    spec = survey.spec
     render = load_engine(spec.engine)
     sizes: list[int] = []
+    opening: dict[int, float] = {}
     seconds = 0.0
-    before = use_threads(1, 1)
+    threads = use_threads(1, 1)
     try:
-        for index in range(min(WARM_UP, spec.num_imgs)):
-            make_sample(spec, sources, render, index)
-        for index in _spread(outlook, IMAGES):
-            sources[spec.source_index(index)]  # decoded before the clock runs
+        for index in _spread(spec, max_images):
+            began = time.perf_counter()
+            source = spec.source_index(index)
+            sources[source]
+            if source not in opening:
+                opening[source] = time.perf_counter() - began
+                make_sample(spec, sources, render, index)  # engines keep things with a source
             began = time.perf_counter()
             sample = make_sample(spec, sources, render, index)
             seconds += time.perf_counter() - began
-            sizes.append(stored_size(spec, index, sample.params, len(sample.jpeg)))
-            if seconds > SECONDS:
+            sizes.append(_stored_size(spec, sample))
+            if seconds + sum(opening.values()) > max_seconds and len(sizes) >= MIN_IMAGES:
                 break
     finally:
-        use_threads(*before)
-    return sum(sizes) / len(sizes), seconds / len(sizes)
+        use_threads(*threads)
+    return _Measured(sizes, seconds / len(sizes), fmean(opening.values()))
+
+
+def _spread(spec: DatasetSpec, count: int) -> Iterator[int]:
+    """Indices all over the dataset, of at most MAX_SOURCES sources."""
+    num_sources = len(spec.sources)
+    used = min(num_sources, spec.num_imgs)
+    chosen = min(used, MAX_SOURCES)
+    if spec.num_imgs <= count and used == chosen:
+        yield from range(spec.num_imgs)
+        return
+    rounds = spec.num_imgs // num_sources or 1
+    for k in range(count):
+        source = k % chosen * used // chosen
+        yield int(rounds * ((k + 1) * GOLDEN % 1)) * num_sources + source
+
+
+def _stored_size(spec: DatasetSpec, sample: Sample) -> int:
+    """Bytes that a sample adds to the dataset, in a tar with its other members and headers."""
+    if spec.format == "folder":
+        return len(sample.jpeg)
+    sizes = (len(data) for _, data in members(spec, sample))
+    return sum(TAR_BLOCK + -(-size // TAR_BLOCK) * TAR_BLOCK for size in sizes)

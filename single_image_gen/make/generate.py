@@ -1,4 +1,4 @@
-"""The work: what is pending, batch by batch, over joblib's workers."""
+"""A run: from the arguments to a finished dataset, batch by batch."""
 
 from __future__ import annotations
 
@@ -6,61 +6,69 @@ import contextlib
 import itertools
 import os
 import time
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from single_image_gen.dataset.batches import Coverage, Plan
+from single_image_gen.dataset.batches import IndexSet, Plan
+from single_image_gen.dataset.sample import make_samples, render_pixels
 from single_image_gen.dataset.spec import (
-    DEFAULT_QUALITY,
-    IMAGENET_SIZE,
     MAX_NUM_IMGS,
     MOST_MAX_PIXELS,
     DatasetSpec,
     check_range,
     draw_range,
 )
-from single_image_gen.engines import DEFAULT_ENGINE, check_engine
-from single_image_gen.errors import Notice
+from single_image_gen.engines import choose_engine
+from single_image_gen.errors import JournalWarning, TargetError, UsageError, notify
 from single_image_gen.make.contact_sheet import COUNT, contact_sheet
 from single_image_gen.make.forecast import check_room, forecast
 from single_image_gen.make.progress import Progress
-from single_image_gen.make.survey import look
+from single_image_gen.make.survey import survey_target
 from single_image_gen.photo.find import find_sources
-from single_image_gen.photo.memory import open_sources
-from single_image_gen.photo.source import MAX_PIXELS
-from single_image_gen.recipe import SCRIPT
+from single_image_gen.photo.memory import SharedSources, open_sources
+from single_image_gen.recipe import DEFAULT_QUALITY, IMAGENET_SIZE, MAX_PIXELS, SCRIPT
+from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
-from single_image_gen.target.journal import Journal, current_versions
-from single_image_gen.target.layout import INFO, PREVIEW
+from single_image_gen.target.finish import finish_dataset
+from single_image_gen.target.journal import JournalContents
+from single_image_gen.target.layout import DATASET, INFO, PREVIEW, WORK
+from single_image_gen.target.lock import RunLock
+from single_image_gen.target.metadata import DatasetMetadata
 from single_image_gen.target.overwrite import remove_dataset
-from single_image_gen.target.preflight import (
-    check_above,
-    check_not_inside,
-    check_writable,
-    refusing_unusable,
+from single_image_gen.target.preflight import check_path, check_writable, refusing_unusable
+from single_image_gen.target.resume import (
+    check_not_replaced,
+    join_dataset,
+    read_target,
+    register_dataset,
 )
-from single_image_gen.target.writers import SINKS, info_json
+from single_image_gen.target.versions import current_versions
+from single_image_gen.target.writers import WRITERS
 from single_image_gen.text import counted
 from single_image_gen.workers import Workers
-from single_image_gen.workers.backends import connect, default_threads
+from single_image_gen.workers.backends import (
+    ALL_OF_THE_CLUSTER,
+    CLUSTERS,
+    connect,
+    default_threads,
+)
 from single_image_gen.workers.local import Work, run_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from single_image_gen.dataset.batches import Batch
+    from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import Format
     from single_image_gen.engines import Render
     from single_image_gen.make.forecast import Forecast
+    from single_image_gen.make.survey import Survey
     from single_image_gen.photo.source import SourceInfo
     from single_image_gen.recipe import Recipe
-    from single_image_gen.workers.local import Result, Task
-    from single_image_gen.workers.shard import Shard
+    from single_image_gen.target.journal import BatchRecord, JournalFault
+    from single_image_gen.target.resume import TargetContents
+    from single_image_gen.workers.local import Task
 
 MANY_FILES = 1_000_000
-# How often what another run in the same target took away is done again, before giving up.
-ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,7 @@ def generate(
     seed: int = 0,
     format: Format = "folder",  # noqa: A002 - the flag's name
     quality: int = DEFAULT_QUALITY,
-    engine: str = DEFAULT_ENGINE,
+    engine: str | None = None,
     batch_size: int | None = None,
     known: Sequence[SourceInfo] = (),
     workers: Workers = Workers(),
@@ -140,7 +148,8 @@ def generate(
         seed: 0 to 2^64 - 1.
         format: "folder" (JPEGs for ImageFolder) or "webdataset" (tars).
         quality: of the JPEGs, 1 to 100.
-        engine: "opencv" (fast) or "torchvision" (the reference).
+        engine: "native" or "torchvision" (the reference); by default the native one, or the
+            reference where that cannot be loaded.
         batch_size: images in a unit of work, a resume point, a tar; None for automatic.
         workers: who does the work.
         options: how the run behaves.
@@ -155,25 +164,23 @@ def generate(
         EngineError: the engine's libraries cannot be imported.
         BackendError: the backend's library is missing, or its cluster cannot be reached.
         OSError: reading or writing failed, or there clearly is no room.
+        TargetLost: the target was removed or replaced during the run.
         WorkerLost: a worker was killed.
         WorkerUnfit: a cluster's worker sees other files, or has other libraries.
     """
     if batch_size is not None:
         check_range("batch_size", batch_size, 1, MAX_NUM_IMGS)
-    backend, shard = workers.backend, workers.shard
-    threads = workers.threads or default_threads(backend, workers.scheduler)
+    if options.overwrite and workers.shard.count > 1:
+        raise UsageError(
+            f"overwrite with {workers.shard}: each shard would remove what the others have made; "
+            "delete the earlier dataset before the shards start, or choose another target"
+        )
     targetpath = os.fspath(targetpath)
-    check_not_inside(targetpath)
-    check_above(targetpath)
-    paths = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
-    sources = open_sources(
-        find_sources([os.fspath(path) for path in paths]),
-        max_pixels=options.max_pixels,
-        known=known,
-    )
-    infos = sources.infos
+    check_path(targetpath)
+    engine = choose_engine(engine)
+    sources = _open_sources(imgpath, known, options)
     spec = DatasetSpec(
-        sources=infos,
+        sources=sources.infos,
         recipe=recipe,
         seed=seed,
         num_imgs=num_imgs,
@@ -182,50 +189,83 @@ def generate(
         engine=engine,
         batch_size=batch_size or 0,
     )
-    check_engine(engine)
+    threads = workers.threads or default_threads(workers.backend, workers.scheduler)
+    run = Run(spec, targetpath, sources, workers, threads, options, batch_size is None)
     with refusing_unusable(targetpath):
-        outlook = look(
+        survey = survey_target(
             targetpath,
             spec,
-            shard,
+            workers.shard,
             overwrite=options.overwrite,
-            keep_batch_size=batch_size is None,
+            keep_batch_size=run.keep_batch_size,
             accept_versions=options.accept_versions,
         )
-    if not known:
-        _notice_twins(infos)
-    if num_imgs < len(infos):
-        told = f"{len(infos):,} sources, but {counted(num_imgs, 'image')}"
-        warnings.warn(f"{told}: not every source is used", Notice, stacklevel=2)
+    _notify(run, survey, known)
     if options.dry_run:
-        if outlook.images:
-            check_writable(targetpath)
-        foretold = forecast(outlook, sources, threads)
-        missing = spec.num_imgs - outlook.done.count(spec.num_imgs)
-        return Summary(outlook.spec, targetpath, 0, 0, 0.0, missing, 0, foretold)
-    check_room(outlook, sources)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(connect(backend, workers.scheduler, threads))
-        with refusing_unusable(targetpath):
-            os.makedirs(targetpath, exist_ok=True)
-            target = stack.enter_context(Target(targetpath))
-            spec = Journal(target).claim(
-                spec,
-                instead=options.overwrite and remove_dataset(target),
-                command=options.command,
-                keep_batch_size=batch_size is None,
-                accept_versions=options.accept_versions,
-            )
-        if spec.format == "folder" and spec.num_imgs > MANY_FILES and outlook.images:
-            advice = "where so many are unwelcome, --format webdataset puts them into a few tars"
-            warnings.warn(f"this makes {spec.num_imgs:,} files; {advice}", Notice, stacklevel=2)
-        versions = {} if options.accept_versions else current_versions(engine)
-        work = Work(spec, os.path.abspath(targetpath), sources, options.durable, versions)
-        return _complete(target, work, shard, threads, backend, quiet=options.quiet)
+        return _forecast(run, survey)
+    check_room(survey, sources)
+    with connect(workers.backend, workers.scheduler, threads):
+        return _make_dataset(run)
 
 
-def _notice_twins(infos: Sequence[SourceInfo]) -> None:
-    """Tell of the first two sources that are the same, which is seldom meant."""
+def _open_sources(
+    imgpath: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    known: Sequence[SourceInfo],
+    options: RunOptions,
+) -> SharedSources:
+    paths = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
+    return open_sources(
+        find_sources([os.fspath(path) for path in paths]),
+        max_pixels=options.max_pixels,
+        known=known,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run whose arguments have been checked.
+
+    Attributes:
+        spec: what is to be made.
+        targetpath: where.
+        sources: the decoded sources, or the way to them.
+        workers: who does the work.
+        threads: how many of them.
+        options: how the run behaves.
+        keep_batch_size: take over the size of tars that are there already.
+    """
+
+    spec: DatasetSpec
+    targetpath: str
+    sources: Sources
+    workers: Workers
+    threads: int
+    options: RunOptions
+    keep_batch_size: bool
+
+    @property
+    def metadata(self) -> DatasetMetadata:
+        """What the dataset.json of a new target says."""
+        versions = current_versions(self.spec.engine)
+        return DatasetMetadata(self.spec, versions, self.options.command)
+
+
+def _notify(run: Run, survey: Survey, known: Sequence[SourceInfo]) -> None:
+    """Tell what may not be meant."""
+    spec = run.spec
+    if not known and (twins := _twins(spec.sources)):
+        notify(twins)
+    if spec.num_imgs < len(spec.sources):
+        told = f"{len(spec.sources):,} sources, but {counted(spec.num_imgs, 'image')}"
+        notify(f"{told}: not every source is used")
+    many = spec.format == "folder" and spec.num_imgs > MANY_FILES and survey.images
+    if many and not run.options.dry_run:
+        advice = "where so many are unwelcome, --format webdataset puts them into a few tars"
+        notify(f"this makes {spec.num_imgs:,} files; {advice}")
+
+
+def _twins(infos: Sequence[SourceInfo]) -> str:
+    """The first two sources that are the same, in words; empty if there are none."""
     first: dict[str, SourceInfo] = {}
     for info in infos:
         twin = first.setdefault(info.sha256, info)
@@ -237,83 +277,173 @@ def _notice_twins(infos: Sequence[SourceInfo]) -> None:
             )
             more = len(infos) - len({each.sha256 for each in infos}) - 1
             others = f" ({counted(more, 'more source')} like that)" if more else ""
-            warnings.warn(
+            return (
                 f"{which}: they make two classes, {twin.class_name} and {info.class_name}; name "
-                f"each source once, unless this is meant{others}",
-                Notice,
-                stacklevel=3,
+                f"each source once, unless this is meant{others}"
             )
-            return
+    return ""
 
 
-def _complete(
-    target: Target,
-    work: Work,
-    shard: Shard,
-    threads: int,
-    backend: str,
-    *,
-    quiet: bool,
-) -> Summary:
-    """Do what is pending of this process's share, then fold if it was the last."""
-    spec, journal = work.spec, Journal(target)
-    tars = spec.format == "webdataset"
-    plan = Plan(spec.num_imgs, spec.batch_size, shard.number, shard.count, whole=tars)
-    share = plan.images(Coverage())
+def _forecast(run: Run, survey: Survey) -> Summary:
+    """The summary of a dry run."""
+    if survey.images:
+        check_writable(run.targetpath)
+    on_cluster = run.threads == ALL_OF_THE_CLUSTER
+    foretold = forecast(survey, run.sources, None if on_cluster else run.threads)
+    missing = survey.spec.num_imgs - survey.done.count(survey.spec.num_imgs)
+    return Summary(survey.spec, run.targetpath, 0, 0, 0.0, missing, 0, foretold)
+
+
+def _make_dataset(run: Run) -> Summary:
+    """Do this process's share of what is pending, and finish the dataset if it was the last."""
     began = time.monotonic()
-    made = written = 0
-    stored = None
-    for _ in range(ROUNDS):
-        done = journal.done(spec)
-        pending = plan.images(done)
-        if pending or not target.has(PREVIEW):
-            tasks = run_tasks(_tasks(target, work, plan, done), spec.engine, threads, backend)
-            progress = Progress(share, share - pending, quiet=quiet)
-            with progress, contextlib.closing(tasks):
-                for images, size in tasks:
-                    made, written = made + images, written + size
-                    progress.add(images)
-        if tars and not target.has(INFO) and journal.done(spec).covers(0, spec.num_imgs):
-            target.place(info_json(spec, plan), INFO)
-        stored = journal.fold(spec)
-        if stored is not None or not (pending or done.covers(0, spec.num_imgs)):
-            break
-    missing = 0 if stored is not None else spec.num_imgs - journal.done(spec).count(spec.num_imgs)
+    with refusing_unusable(run.targetpath):
+        os.makedirs(run.targetpath, exist_ok=True)
+        target = Target(run.targetpath)
+    with target, RunLock(target) as lock:
+        with refusing_unusable(run.targetpath):
+            metadata, journal = _begin(target, lock, run)
+        spec, done = metadata.spec, journal.done
+        made = written = 0
+        if not _is_finished(target, spec, journal):
+            made, written = _make_pending(target, run, metadata, done)
+            _, journal = finish_dataset(target, lock, metadata)
+    missing = spec.num_imgs - journal.done.count(spec.num_imgs)
+    stored = 0 if missing else sum(record.bytes for record in journal.records)
     seconds = time.monotonic() - began
-    return Summary(spec, work.targetpath, made, written, seconds, missing, stored or 0)
+    return Summary(spec, run.targetpath, made, written, seconds, missing, stored)
 
 
-def _tasks(target: Target, work: Work, plan: Plan, done: Coverage) -> Iterator[Task]:
+def _begin(target: Target, lock: RunLock, run: Run) -> tuple[DatasetMetadata, JournalContents]:
+    """Make the target this run's, unless it is already; what it is, and what is finished of it."""
+    asked, options = run.metadata, run.options
+    contents = read_target(target)
+    if not (options.overwrite and contents.metadata):
+        joined = _join(target, contents, run, asked)
+        if _is_finished(target, joined.spec, contents.journal):
+            return joined, contents.journal  # nothing is written, not even a lock
+        lock.share()
+        contents = read_target(target)
+        _warn_of_faults(target, contents.journal.faults)
+        joined = _join(target, contents, run, asked)
+        return register_dataset(target, contents, joined), contents.journal
+    if not lock.take():
+        raise TargetError(
+            f"{target.path}: another run is at work there: wait until it has ended, or stop it, "
+            "before --overwrite"
+        )
+    remove_dataset(target, contents.metadata.spec)
+    target.place(asked.as_bytes(), DATASET, flush=True)
+    lock.share()
+    return asked, JournalContents()
+
+
+def _warn_of_faults(target: Target, faults: Sequence[JournalFault]) -> None:
+    """Tell that records are lost, the first few of them by name."""
+    if faults:
+        told = [f"{os.path.join(target.path, fault.where)}: {fault.reason}" for fault in faults]
+        more = f"; {counted(len(told) - 3, 'more record')} like these" if told[3:] else ""
+        what = "; ".join(told[:3])
+        notify(f"{what}{more}; what was recorded there is made again", JournalWarning)
+
+
+def _join(
+    target: Target, contents: TargetContents, run: Run, asked: DatasetMetadata
+) -> DatasetMetadata:
+    return join_dataset(
+        target,
+        contents,
+        asked,
+        keep_batch_size=run.keep_batch_size,
+        accept_versions=run.options.accept_versions,
+    )
+
+
+def _is_finished(target: Target, spec: DatasetSpec, journal: JournalContents) -> bool:
+    """Whether nothing is left to be done, not even tidying up."""
+    names = set(target.names("."))
+    needed = {PREVIEW, INFO} if spec.format == "webdataset" else {PREVIEW}
+    return (
+        journal.done.covers(range(spec.num_imgs))
+        and needed <= names
+        and WORK not in names
+        and not journal.faults
+    )
+
+
+def _make_pending(
+    target: Target, run: Run, metadata: DatasetMetadata, done: IndexSet
+) -> tuple[int, int]:
+    """Make this process's share of what is pending; (images, bytes) that were made."""
+    spec, workers, options = metadata.spec, run.workers, run.options
+    plan = Plan(
+        spec.num_imgs,
+        spec.batch_size,
+        workers.shard.number,
+        workers.shard.count,
+        whole=spec.format == "webdataset",
+    )
+    work = Work(
+        spec,
+        os.path.abspath(run.targetpath),
+        run.sources,
+        durable=workers.backend in CLUSTERS,  # whose hosts alone can flush what they wrote
+        versions={} if options.accept_versions else run.metadata.versions,
+    )
+    share, pending = plan.images(IndexSet()), plan.images(done)
+    preview = not (done.covers(range(min(COUNT, spec.num_imgs))) and target.has(PREVIEW))
+    if not (pending or preview):
+        return 0, 0
+    made = written = 0
+    results = run_tasks(
+        _tasks(work, plan.pending(done), preview=preview),
+        spec.engine,
+        run.threads,
+        workers.backend,
+    )
+    try:
+        with (
+            GroupCommit(work.targetpath, metadata, durable=options.durable) as journal,
+            Progress(share, share - pending, quiet=options.quiet) as progress,
+            contextlib.closing(results),
+        ):
+            for record in results:
+                if record is not None:
+                    journal.add(record)
+                    made, written = made + record.count, written + record.bytes
+                    progress.add(record.count)
+    except OSError:
+        check_not_replaced(work.targetpath, metadata)  # which may be why
+        raise
+    return made, written
+
+
+def _tasks(work: Work, batches: Iterator[range], *, preview: bool) -> Iterator[Task]:
     """The pending batches, and after the first of them the contact sheet, to be had early."""
-    batches = ((do_batch, work, batch) for batch in plan.pending(done))
-    yield from itertools.islice(batches, 1)
-    seen = min(COUNT, work.spec.num_imgs)
-    if not done.covers(0, seen) or not target.has(PREVIEW):
-        yield (do_preview, work, None)
-    yield from batches
+    tasks: Iterator[Task] = ((make_batch, work, batch) for batch in batches)
+    yield from itertools.islice(tasks, 1)
+    if preview:
+        yield (make_preview, work, None)
+    yield from tasks
 
 
-def do_batch(work: Work, render: Render, batch: Batch) -> Result:
-    """Make the images of a batch and its marker."""
-    from single_image_gen.dataset.sample import make_samples  # noqa: PLC0415 - imports OpenCV
+def make_batch(work: Work, render: Render, batch: range) -> BatchRecord:
+    """Make the images of a batch; its record, which is not in the journal yet."""
+    with Target(work.targetpath) as target:
+        with WRITERS[work.spec.format](target, work.spec, batch) as writer:
+            for sample in make_samples(work.spec, work.sources, render, batch):
+                writer.write(sample)
+        if work.durable:
+            target.sync()
+    return writer.record
 
-    with Target(work.targetpath, durable=work.durable) as target:
-        with SINKS[work.spec.format](target, work.spec, batch) as sink:
-            for sample in make_samples(work.spec, work.sources, render, batch.first, batch.stop):
-                sink.write(sample)
-        Journal(target).record(sink.marker)
-    return sink.marker.count, sink.marker.bytes
 
-
-def do_preview(work: Work, render: Render, _: None) -> Result:
+def make_preview(work: Work, render: Render, _: None) -> None:
     """Make preview.png."""
-    from single_image_gen.dataset.sample import render_pixels  # noqa: PLC0415 - imports OpenCV
-
     spec = work.spec
     images = [
         render_pixels(spec, work.sources, render, index, params)
-        for index, params in draw_range(spec, 0, min(COUNT, spec.num_imgs))
+        for index, params in draw_range(spec, range(min(COUNT, spec.num_imgs)))
     ]
-    with Target(work.targetpath, durable=work.durable) as target:
-        target.place(contact_sheet(images), PREVIEW)
-    return 0, 0
+    with Target(work.targetpath) as target:
+        target.place(contact_sheet(images), PREVIEW, flush=True)

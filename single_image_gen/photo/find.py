@@ -43,7 +43,7 @@ def find_sources(paths: Sequence[str]) -> list[str]:
     Args:
         paths: files, taken as they are, and folders, searched recursively (links to folders are
             not followed) for files with an image's ending. Images that this program made are
-            passed over in folders: those of a dataset silently, rendered ones with a notice.
+            passed over beside others: those of a dataset silently, rendered ones with a notice.
 
     Returns:
         Absolute paths, in the order of `paths`; those of a folder sorted by relative path.
@@ -96,7 +96,7 @@ def _find(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
     for path in paths:
         mode = _mode(path)
         if stat.S_ISDIR(mode):
-            inside = sorted(_images_below(path))
+            inside = _images_below(path)
             if not inside:
                 raise SourceError(
                     f"{path}: no image in this folder (looked for {' '.join(sorted(SUFFIXES))})"
@@ -117,24 +117,25 @@ def _mode(path: str) -> int:
         raise SourceError(f"{path or repr(path)}: {reason(error)}") from None
 
 
-def _images_below(folder: str) -> Iterator[str]:
-    """Relative paths of the image files in a folder and below."""
-    rendered = 0
+def _images_below(folder: str) -> list[str]:
+    """Relative paths of the image files in a folder and below, sorted."""
+    photographs: list[str] = []
+    rendered: list[str] = []
     for where, folders, names in os.walk(folder, onerror=_refuse_unreadable):
         made = DATASET_IMAGES if "dataset.json" in names and _is_dataset(where) else ()
         folders[:] = [name for name in folders if name not in made and not name.startswith(".")]
         for name in names:
             if name in made or name.startswith("."):
                 continue
-            if RENDERED_IMAGE.fullmatch(name):
-                rendered += 1
-            elif os.path.splitext(name)[1].lower() in SUFFIXES:
-                yield os.path.relpath(os.path.join(where, name), folder)
-    if rendered:
+            if os.path.splitext(name)[1].lower() in SUFFIXES:
+                kind = rendered if RENDERED_IMAGE.fullmatch(name) else photographs
+                kind.append(os.path.relpath(os.path.join(where, name), folder))
+    if photographs and rendered:
         notify(
-            f"{folder}: passed over {counted(rendered, 'image')} named as this program names those "
-            "it makes (patch_0000000.jpg): give such a file by its own path to use it as a source"
+            f"{folder}: passed over {counted(len(rendered), 'image')} named as this program names "
+            "those it makes (patch_0000000.jpg): name such files one by one to use them as sources"
         )
+    return sorted(photographs or rendered)
 
 
 def _refuse_unreadable(error: OSError) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from single_image_gen.photo.source import Pixels
     from single_image_gen.photo.suitability import Inspection
 
-MARK = "single-image-gen: map of flat crops"  # in the PNG's metadata
+SOFTWARE = "single-image-gen inspect"  # in a map's metadata, by which it is known
 MAX_SIDE = 1024  # pixels, of a photograph in the map
 MIN_WIDTH = 480  # pixels, so that the text has room
 MARGIN = 16
@@ -107,7 +107,7 @@ def check_map_path(path: str) -> None:
         return
     try:
         with open_regular_file(path, MAX_FILE_BYTES) as file, Image.open(file) as image:
-            is_map = image.info.get("Software") == MARK
+            is_map = image.info.get("Software") == SOFTWARE
     except (SourceError, OSError, Image.DecompressionBombError):
         is_map = False
     if not is_map:
@@ -129,7 +129,7 @@ def write_map(path: str, panels: Sequence[Image.Image]) -> None:
         sheet.paste(each, (0, y))
         y += each.height
     info = PngInfo()
-    info.add_text("Software", MARK)
+    info.add_text("Software", SOFTWARE)
     file = io.BytesIO()
     sheet.save(file, "PNG", pnginfo=info)
     with open(path, "wb") as out:

@@ -21,7 +21,8 @@ import numpy as np
 
 from single_image_gen.errors import SourceError
 from single_image_gen.photo.find import name_sources
-from single_image_gen.photo.source import MAX_PIXELS, Source, load_source
+from single_image_gen.photo.source import Source, load_source
+from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.text import counted, size_of
 
 if TYPE_CHECKING:

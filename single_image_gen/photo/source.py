@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from single_image_gen.errors import SourceError, SourceWarning, notify
 from single_image_gen.photo.decode import DecodeError, decode
 from single_image_gen.photo.find import class_names, open_regular_file
+from single_image_gen.recipe import MAX_PIXELS
 
 if TYPE_CHECKING:
     from single_image_gen.photo import srgb
 
     Pixels = srgb.Pixels
 
-MAX_PIXELS = 200_000_000
 # What the largest allowed image could fill uncompressed: four channels of 16 bits, and metadata.
 BYTES_PER_PIXEL = 8
 METADATA_BYTES = 64 * 2**20

@@ -26,8 +26,8 @@ import numpy as np
 
 from single_image_gen.draw.geometry import check_fits, first_crop_side, inverse_matrix
 from single_image_gen.draw.params import params_of, uniforms
-from single_image_gen.photo.source import MAX_PIXELS, load_source
-from single_image_gen.recipe import SCRIPT
+from single_image_gen.photo.source import load_source
+from single_image_gen.recipe import MAX_PIXELS, SCRIPT
 from single_image_gen.text import printable
 
 if TYPE_CHECKING:

@@ -2,25 +2,21 @@
 
 Every path below the target is opened relative to a directory handle and without following links,
 so that a link planted there leads nowhere.
-
-Another run may finish the same dataset at any time and clear the work folder away, and with it the
-staging files of whoever is still writing what is already there. Whatever is written here is
-therefore written anew if its staging file is gone.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import re
 import secrets
 import socket
 import stat
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from single_image_gen.target.layout import MARKERS, STAGING, WORK
+from single_image_gen.target.layout import LOCK, MARKERS, STAGING, WORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,8 +25,6 @@ if TYPE_CHECKING:
 _PRIVATE = re.compile(r"[^/]{0,64}-\d+-[0-9a-f]{8}")
 _STAGED = re.compile(r"[0-9a-f]{8}")
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-# Clearing takes others a few system calls, between which a new try may fall again.
-ATTEMPTS = 8
 
 
 class Target:
@@ -40,12 +34,10 @@ class Target:
 
     Args:
         path: the target; it must exist. It may be a link; nothing below it may.
-        durable: flush each file to disk before it gets its final name.
     """
 
-    def __init__(self, path: str, *, durable: bool = False) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
-        self.durable = durable
         # unique over hosts, processes and threads that share the target
         host = "".join(c for c in socket.gethostname() if c.isalnum() or c == "-")[:32]
         self._private = f"{STAGING}/{host}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -61,10 +53,7 @@ class Target:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._staging is not None:
-            self._forget_staging()
-            with contextlib.suppress(OSError):
-                os.rmdir(self._private, dir_fd=self.fd)
+        self._remove_staging()
         os.close(self.fd)
 
     def make_folder(self, *names: str) -> None:
@@ -75,17 +64,12 @@ class Target:
         """
         for k in range(1, len(names) + 1):
             path = "/".join(names[:k])
-            with self.naming(path):
-                try:
-                    os.mkdir(path, dir_fd=self.fd)
-                except FileExistsError:
-                    pass
-                else:
-                    self.flush_folder("/".join(names[: k - 1]) or ".")
-            os.close(self.open_folder(path))
+            with self.naming(path), contextlib.suppress(FileExistsError):
+                os.mkdir(path, dir_fd=self.fd)
+        os.close(self.open_folder("/".join(names)))
 
     def open_folder(self, path: str) -> int:
-        """A handle of a folder below the target, of which no part is a link.
+        """A handle of a folder below the target, no part of whose path is a link.
 
         Raises:
             OSError: NotADirectoryError or ELOOP where a part is a link or a file.
@@ -102,7 +86,13 @@ class Target:
         return fd
 
     def place(
-        self, data: bytes, path: str, folder: int | None = None, *, parents: bool = False
+        self,
+        data: bytes,
+        path: str,
+        folder: int | None = None,
+        *,
+        parents: bool = False,
+        flush: bool = False,
     ) -> None:
         """Write a whole file: it has its final name only when every byte is in it.
 
@@ -110,117 +100,61 @@ class Target:
             data: its bytes.
             path: its name, relative to `folder`.
             folder: a directory handle; the target's own by default.
-            parents: make the folders above it, which must then be the target's.
+            parents: make the folders above it; only where `folder` is the target's.
+            flush: return only when file and name are on disk; only where `folder` is the target's.
 
         Raises:
-            OSError: nothing of it is left then.
+            OSError: no part of the file is left.
         """
-        for attempt in range(ATTEMPTS):
-            try:
-                if parents:
-                    self.make_folder(*path.split("/")[:-1])
-                with self.writing(path, folder) as write:
-                    write(data)
-            except FileNotFoundError:
-                if attempt == ATTEMPTS - 1:
-                    raise
-                self._forget_staging()
-                time.sleep(0.001 * 2**attempt)
-            else:
-                return
+        if parents:
+            self.make_folder(*path.split("/")[:-1])
+        with StagedFile(self, path, flush=flush) as file:
+            file.write(data)
+            file.commit(folder)
 
-    @contextlib.contextmanager
-    def writing(self, path: str, folder: int | None = None) -> Iterator[Callable[[bytes], None]]:
-        """A file written piece by piece, in place when the context is left without an exception.
-
-        Raises:
-            OSError: nothing of it is left then; FileNotFoundError also where another run has
-                cleared the staging file away, see above.
-        """
-        with self.naming(path):  # the staging name says nothing to a user
-            name, fd = self.create()
-
-        def write(data: bytes) -> None:
-            with self.naming(path):
-                write_all(fd, data)
-
-        try:
-            try:
-                yield write
-            finally:
-                with self.naming(path):
-                    self.close(fd)
-            with self.naming(path):
-                self.commit(name, path, folder)
-        except BaseException:
-            self.discard(name)
-            raise
-
-    def create(self) -> tuple[str, int]:
-        """(name, descriptor) of a new staging file, open for writing."""
-        name = secrets.token_hex(4)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        for _ in range(ATTEMPTS):
-            with contextlib.suppress(FileNotFoundError):
-                return name, os.open(name, flags, 0o666, dir_fd=self._staging_fd())
-            self._forget_staging()
-        return name, os.open(name, flags, 0o666, dir_fd=self._staging_fd())
-
-    def close(self, fd: int) -> None:
-        """Close a staging file, on disk first if the target is durable."""
-        try:
-            if self.durable:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-
-    def commit(self, name: str, path: str, folder: int | None = None) -> None:
-        """Give a closed staging file its final name, instead of whatever has it."""
-        os.replace(
-            name,
-            path,
-            src_dir_fd=self._staging_fd(),
-            dst_dir_fd=self.fd if folder is None else folder,
-        )
-
-    def commit_new(self, name: str, path: str) -> bool:
-        """Give a closed staging file its final name in the target, unless that is taken.
+    def place_new(self, data: bytes, path: str) -> bool:
+        """Write a whole file, flushed to disk, unless there is one of this name.
 
         Returns:
-            Whether the name was free. Of several processes at once, one is told so.
+            Whether it was written. Of several processes at once, one is told so.
         """
-        staging = self._staging_fd()
+        with StagedFile(self, path, flush=True) as file:
+            file.write(data)
+            return file.commit_new()
+
+    def staging_folder(self) -> int:
+        """A handle of this object's own staging folder."""
+        if self._staging is None:
+            self.make_folder(*self._private.split("/"))
+            self._staging = self.open_folder(self._private)
+        return self._staging
+
+    def sync(self) -> None:
+        """Return when all that was written to the target's file system is on disk.
+
+        Raises:
+            OSError: something could not be written.
+        """
+        with self.naming("."):
+            _syncfs(self.fd)
+
+    def open_file(self, path: str) -> BinaryIO | None:
+        """A file of the target for reading; None if there is none. Links are not followed."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            os.link(name, path, src_dir_fd=staging, dst_dir_fd=self.fd)
-        except FileExistsError:
-            # over NFS, a request whose answer was lost is sent again, and then finds its own link
-            return os.stat(name, dir_fd=staging, follow_symlinks=False).st_nlink > 1
+            with self.naming(path):
+                fd = os.open(path, flags, dir_fd=self.fd)
+                try:
+                    return open(fd, "rb")
+                except OSError:  # a folder
+                    os.close(fd)
+                    raise
+        except FileNotFoundError:
+            return None
         except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            # a file system without hard links cannot do this in one step: the window is short,
-            # and what two processes write here is equal unless a user starts two datasets at once
-            with contextlib.suppress(FileNotFoundError):
-                os.stat(path, dir_fd=self.fd, follow_symlinks=False)
-                return False
-            self.commit(name, path)
-        return True
-
-    def discard(self, name: str) -> None:
-        """Remove a staging file, if it is still there and can be removed."""
-        if self._staging is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=self._staging)
-
-    def flush_folder(self, path: str) -> None:
-        """Put the names in a folder on disk, if the target is durable."""
-        if self.durable:
-            fd = self.open_folder(path)
-            try:
-                with self.naming(path):
-                    os.fsync(fd)
-            finally:
-                os.close(fd)
+            if error.errno == errno.ESTALE:  # over NFS, one that another machine has just removed
+                return None
+            raise
 
     def has(self, name: str) -> bool:
         """Whether the target holds a regular file of this name."""
@@ -230,7 +164,7 @@ class Target:
             return False
 
     def names(self, path: str) -> list[str]:
-        """What a folder below the target holds; nothing if it is not there."""
+        """The names in a folder below the target; none if it is not there."""
         try:
             folder = self.open_folder(path)
         except FileNotFoundError:
@@ -241,7 +175,12 @@ class Target:
         finally:
             os.close(folder)
 
-    def remove_files(self, path: str, ours: Callable[[str], bool]) -> None:
+    def remove_file(self, path: str) -> None:
+        """Remove a file of the target, if it is there."""
+        with contextlib.suppress(FileNotFoundError), self.naming(path):
+            os.unlink(path, dir_fd=self.fd)
+
+    def remove_files(self, path: str, ours: Callable[[str], object]) -> None:
         """Remove the files of `ours` from a folder, and the folder if nothing else is in it.
 
         Raises:
@@ -260,17 +199,23 @@ class Target:
         with contextlib.suppress(OSError):  # somebody else's files are in it
             os.rmdir(path, dir_fd=self.fd)
 
-    def remove_work(self, markers: Callable[[str], bool] | None = None) -> None:
-        """Remove the work folder: everybody's staging files, and the markers that are named.
+    def remove_work(
+        self, markers: Callable[[str], object] | None = None, *, lock: bool = True
+    ) -> None:
+        """Remove the work folder, for a run that no other works beside.
 
         What the program did not write stays, with the folders that hold it.
+
+        Args:
+            markers: which of the markers to remove; none by default.
+            lock: whether to remove the lock.
         """
-        self._forget_staging()
-        for name in filter(_PRIVATE.fullmatch, self.names(f"{STAGING}")):
-            self.remove_files(f"{STAGING}/{name}", _is_staged)
-        self.remove_files(f"{STAGING}", _is_none)
-        self.remove_files(MARKERS, markers or _is_none)
-        self.remove_files(WORK, _is_none)
+        self._remove_staging()
+        for name in filter(_PRIVATE.fullmatch, self.names(STAGING)):
+            self.remove_files(f"{STAGING}/{name}", _STAGED.fullmatch)
+        self.remove_files(STAGING, _nothing)
+        self.remove_files(MARKERS, markers or _nothing)
+        self.remove_files(WORK, os.path.basename(LOCK).__eq__ if lock else _nothing)
 
     @contextlib.contextmanager
     def naming(self, path: str) -> Iterator[None]:
@@ -282,23 +227,113 @@ class Target:
             del error.filename2  # None would be shown
             raise
 
-    def _staging_fd(self) -> int:
-        if self._staging is None:
-            self.make_folder(*self._private.split("/"))
-            self._staging = self.open_folder(self._private)
-        return self._staging
-
-    def _forget_staging(self) -> None:
+    def _remove_staging(self) -> None:
         if self._staging is not None:
-            fd, self._staging = self._staging, None
+            os.close(self._staging)
+            self._staging = None
+            with contextlib.suppress(OSError):
+                os.rmdir(self._private, dir_fd=self.fd)
+
+
+class StagedFile:
+    """A file under a staging name. It gets its final name by `commit`, or leaves nothing.
+
+    A context manager. Its errors name the final path.
+
+    Args:
+        target: where it is written.
+        path: its final name.
+        flush: `commit` returns only when file and name are on disk.
+    """
+
+    def __init__(self, target: Target, path: str, *, flush: bool = False) -> None:
+        self._target = target
+        self._path = path
+        self._flush = flush
+
+    def __enter__(self) -> StagedFile:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._name = secrets.token_hex(4)
+        with self._target.naming(self._path):
+            self._staging = self._target.staging_folder()
+            self._fd = os.open(self._name, flags, 0o666, dir_fd=self._staging)
+        return self
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append these bytes."""
+        with self._target.naming(self._path):
+            write_all(self._fd, data)
+
+    def commit(self, folder: int | None = None) -> None:
+        """Close the file and give it its final name, in place of what has that name.
+
+        Args:
+            folder: what the name is relative to; the target's own handle by default.
+        """
+        where = self._target.fd if folder is None else folder
+        with self._target.naming(self._path):
+            self._close()
+            os.replace(self._name, self._path, src_dir_fd=self._staging, dst_dir_fd=where)
+            self._name = ""
+            self._flush_name()
+
+    def commit_new(self) -> bool:
+        """Close the file and give it its final name unless that is taken; whether it was free."""
+        with self._target.naming(self._path):
+            self._close()
+            free = self._link()
+            self._flush_name()
+        return free
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        if self._name:
+            with contextlib.suppress(OSError):
+                os.unlink(self._name, dir_fd=self._staging)
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        try:
+            if self._flush:
+                os.fsync(fd)
+        finally:
             os.close(fd)
 
+    def _link(self) -> bool:
+        target = self._target.fd
+        try:
+            os.link(self._name, self._path, src_dir_fd=self._staging, dst_dir_fd=target)
+        except FileExistsError:
+            # over NFS, a request whose answer was lost is sent again, and then finds its own link
+            return os.stat(self._name, dir_fd=self._staging, follow_symlinks=False).st_nlink > 1
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            # a file system without hard links cannot do this in one step: the window is short,
+            # and what two processes write here is equal unless a user starts two datasets at once
+            with contextlib.suppress(FileNotFoundError):
+                os.stat(self._path, dir_fd=target, follow_symlinks=False)
+                return False
+            os.replace(self._name, self._path, src_dir_fd=self._staging, dst_dir_fd=target)
+        return True
 
-def _is_staged(name: str) -> bool:
-    return _STAGED.fullmatch(name) is not None
+    def _flush_name(self) -> None:
+        if self._flush:
+            folder = os.path.dirname(self._path)
+            fd = self._target.open_folder(folder) if folder else os.dup(self._target.fd)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
 
-def _is_none(_: str) -> bool:
+def _nothing(_: str) -> bool:
     return False
 
 
@@ -314,3 +349,12 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         if written < 1:
             raise OSError(errno.EIO, "nothing was written")
         view = view[written:]
+
+
+def _syncfs(fd: int) -> None:
+    """Flush the file system that holds an open file; every file system where that is not known."""
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+    elif syncfs(fd) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -1,262 +1,290 @@
-"""A target: what it holds, what of it is finished, and who may go on with it.
+"""The journal: which batches of a dataset are finished, with the digests of their files.
 
-dataset.json                    what it is, see `identity`
-.single-image-gen/markers/      FIRST-STOP.json for each finished batch, while it is being made
-batches.jsonl                   the same as lines, when all are finished, see `records`
+While a dataset is being made, each finished batch has a marker, a file of its own. When all are
+finished, the journal becomes one file, batches.jsonl, with the same records as lines.
+
+Other runs may work in the same target at the same time. They turn markers into lines, never the
+other way round: reading the markers first and the lines after misses none.
 """
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
 import re
-from dataclasses import replace
+from collections import Counter
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from single_image_gen.errors import DatasetMismatch, JournalWarning
-from single_image_gen.target.files import write_all
-from single_image_gen.target.layout import BATCHES, DATASET, INFO, PREVIEW, WORK
-from single_image_gen.target.metadata import (
-    MOST_JSON,
-    Dataset,
-    check_recorded,
-    current_versions,
-    parse_dataset,
-    read_dataset,
-    version_differences,
+from single_image_gen.dataset.batches import IndexSet
+from single_image_gen.errors import DatasetMismatch
+from single_image_gen.target.files import StagedFile
+from single_image_gen.target.layout import (
+    BATCHES,
+    DATASET,
+    MARKERS,
+    marker_name,
+    parse_marker_name,
 )
-from single_image_gen.target.records import MARKER_NAME, Gone, Records, marker_lines
-from single_image_gen.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
+    from single_image_gen.target.files import Target
 
-__all__ = [
-    "BATCHES",
-    "DATASET",
-    "INFO",
-    "MARKER_NAME",
-    "PREVIEW",
-    "Dataset",
-    "DatasetMismatch",
-    "Journal",
-    "JournalWarning",
-    "current_versions",
-    "marker_lines",
-    "read_dataset",
-]
-
-TAR_NAME = re.compile(r"train-\d{6,}\.tar")
+MAX_RECORD = 2**30  # bytes; a batch of 100 million images has 800 MB of checksums
+_SPEC = re.compile(r"[0-9a-f]{16}")
 
 
-class Journal(Records):
-    """What one target holds, and what of it is finished."""
+@dataclass(frozen=True)
+class BatchRecord:
+    """The record of a finished batch.
 
-    def read(self) -> Dataset | None:
-        """What the target holds; None if it holds no dataset.
+    Attributes:
+        first: its first index.
+        stop: the index after its last.
+        count: its images.
+        bytes: of its files on disk.
+        spec: the `DatasetSpec.digest` of the dataset that its images belong to.
+        digest: SHA-256, in hexadecimal, of its JPEGs one after another (folder) or its tar.
+        crc32: of each JPEG, eight hexadecimal digits an image, one after another.
+    """
 
-        Raises:
-            DatasetMismatch: its dataset.json is damaged.
-        """
-        file = self._open(DATASET)
-        if file is None:
-            return None
-        with file:
-            return parse_dataset(file.read(MOST_JSON), os.path.join(self._target.path, DATASET))
+    first: int
+    stop: int
+    count: int
+    bytes: int
+    spec: str
+    digest: str
+    crc32: str
 
-    def trusted(self, asked: DatasetSpec | None = None) -> Dataset | None:
-        """What the target holds, if the records of its finished batches do not deny it.
+    @property
+    def indices(self) -> range:
+        """The indices of the batch."""
+        return range(self.first, self.stop)
 
-        Args:
-            asked: what is to be made, if anything.
+    def as_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return asdict(self)
 
-        Raises:
-            DatasetMismatch: its dataset.json is damaged, edited or another dataset's.
-        """
-        dataset = self.read()
-        if dataset is not None:
-            path = os.path.join(self._target.path, DATASET)
-            check_recorded(path, dataset.spec, self.specs(), asked)
-        return dataset
-
-    def claim(
-        self,
-        spec: DatasetSpec,
-        *,
-        instead: bool = False,
-        command: tuple[str, ...] = (),
-        keep_batch_size: bool = True,
-        accept_versions: bool = False,
-    ) -> DatasetSpec:
-        """Make the target this dataset's, or see that it is already.
-
-        Args:
-            spec: what is to be made.
-            instead: of the dataset that the target held, and that is removed.
-            command: the command line, recorded for people.
-            keep_batch_size: an existing dataset's tars keep their size, whatever `spec` says.
-            accept_versions: go on with libraries that may make other bytes.
-
-        Returns:
-            The spec to work on: that of the target, grown if more images are asked for.
+    @staticmethod
+    def from_json(value: Any) -> BatchRecord:
+        """The record that `as_json` wrote.
 
         Raises:
-            DatasetMismatch: the target holds another dataset, or files that are no dataset's.
+            ValueError: it is not one.
         """
-        mine = Dataset(spec, current_versions(spec.engine), command)
-        if instead:
-            self._target.place(mine.as_bytes(), DATASET)
-            return spec
-        theirs = self.trusted(spec)
-        if theirs is None:
-            self._refuse_strangers()
-            if self._create(mine):
-                return spec
-            theirs = self.read()  # another process was faster
-            if theirs is None:
-                raise DatasetMismatch(f"{self._target.path}/{DATASET} vanished while it was read")
-        joined, spec = self._join(mine, theirs, keep_batch_size, accept_versions)
-        if joined != theirs:
-            self._target.place(joined.as_bytes(), DATASET)
-        return spec
+        try:
+            record = BatchRecord(**value)
+        except TypeError as error:
+            raise ValueError(f"not the record of a batch ({error})") from None
+        numbers = (record.first, record.stop, record.count, record.bytes)
+        if (
+            any(type(n) is not int for n in numbers)
+            or not 0 <= record.first < record.stop
+            or record.count != record.stop - record.first
+            or record.bytes < 0
+            or not isinstance(record.spec, str)
+            or not _SPEC.fullmatch(record.spec)
+            or not isinstance(record.digest, str)
+            or len(record.digest) != 64
+            or not isinstance(record.crc32, str)
+            or len(record.crc32) != 8 * record.count
+        ):
+            raise ValueError("not the record of a batch")
+        return record
 
-    def agree(
-        self, spec: DatasetSpec, *, keep_batch_size: bool, accept_versions: bool
-    ) -> DatasetSpec:
-        """What `claim` would return or raise; nothing is written."""
-        theirs = self.trusted(spec)
-        if theirs is None:
-            self._refuse_strangers()
-            return spec
-        mine = Dataset(spec, current_versions(spec.engine))
-        return self._join(mine, theirs, keep_batch_size, accept_versions)[1]
-
-    def _join(
-        self,
-        mine: Dataset,
-        theirs: Dataset,
-        keep_batch_size: bool,  # noqa: FBT001 - passed on
-        accept_versions: bool,  # noqa: FBT001 - passed on
-    ) -> tuple[Dataset, DatasetSpec]:
-        """What the target is to hold then, and the spec to work on."""
-        spec = mine.spec
-        if spec.format == theirs.spec.format == "webdataset" and keep_batch_size:
-            spec = spec.grown(spec.num_imgs, theirs.spec.batch_size)
-        differences = list(_differences(theirs, mine, spec))
-        if differences:
-            raise DatasetMismatch(_refusal(self._target.path, theirs.spec, spec, differences))
-        joined = theirs
-        if mine.versions not in (theirs.versions, *theirs.accepted):
-            if not accept_versions:
-                raise DatasetMismatch(
-                    f"{self._target.path} was begun with other versions ("
-                    + version_differences(theirs.versions, mine.versions)
-                    + "): its bytes may differ; install those, or go on with --accept_versions"
-                )
-            joined = replace(joined, accepted=(*theirs.accepted, mine.versions))
-        if spec.num_imgs > theirs.spec.num_imgs:
-            joined = replace(joined, spec=spec, command=mine.command)
-        return joined, spec
-
-    def _create(self, dataset: Dataset) -> bool:
-        """Write dataset.json unless there is one; whether it was written."""
-        with self._target.naming(DATASET):
-            name, fd = self._target.create()
-            try:
-                try:
-                    write_all(fd, dataset.as_bytes())
-                finally:
-                    self._target.close(fd)
-                return self._target.commit_new(name, DATASET)
-            finally:
-                self._target.discard(name)
-
-    def _refuse_strangers(self) -> None:
-        """Files of ours without a dataset.json are somebody else's: do not mix with them."""
-        for name in sorted(self._target.names(".")):
-            ours = name in ("train", BATCHES, PREVIEW, INFO) or TAR_NAME.fullmatch(name)
-            if ours or (name == WORK and self._marker_names()):
-                raise DatasetMismatch(
-                    f"{self._target.path} holds {name} but no {DATASET}: it is not known what made "
-                    "it; choose another --targetpath or move it away"
-                )
-
-    def fold(self, spec: DatasetSpec | None = None) -> int | None:
-        """If every batch is finished: batches.jsonl for the markers, and the work folder away.
-
-        Any number of processes may do it at once and again. The dataset's size is read anew, since
-        another run may have let it grow; should two have done that at once, the larger wins.
-
-        Args:
-            spec: what this run has claimed; by default whatever the target holds.
-
-        Returns:
-            The bytes of all images; None if batches are missing.
-
-        Raises:
-            DatasetMismatch: another dataset has taken the target.
-        """
-        dataset = self._current(spec)
-        if dataset is None:
-            return None
-        spec = dataset.spec
-        names = self._marker_names()
-        size, complete = self._folded(spec)
-        if not complete:
-            if not self.done(spec).covers(0, spec.num_imgs):
-                return None
-            try:
-                size = self._write_lines(spec)
-            except (Gone, FileNotFoundError):
-                return None  # a damaged marker, or another run was faster: look again
-            self._target.flush_folder(".")
-        folded = {name for first, stop, name in names if stop <= spec.num_imgs}
-        with contextlib.suppress(OSError):  # others may be doing the same; it is not needed
-            self._target.remove_work(folded.__contains__)
-        return size
-
-    def _current(self, spec: DatasetSpec | None) -> Dataset | None:
-        """What dataset.json says now, and at least the `spec` that this run has claimed."""
-        dataset = self.read()
-        if dataset is None or spec is None:
-            return dataset
-        if dataset.spec.digest != spec.digest:
-            raise DatasetMismatch(
-                f"{self._target.path} has been overwritten with another dataset by another run"
-            )
-        if dataset.spec.num_imgs < spec.num_imgs:
-            dataset = replace(dataset, spec=spec)
-            self._target.place(dataset.as_bytes(), DATASET)
-        return dataset
+    def crc(self, index: int) -> str:
+        """The CRC-32 of image `index`, eight hexadecimal digits."""
+        at = 8 * (index - self.first)
+        return self.crc32[at : at + 8]
 
 
-def _refusal(
-    path: str, theirs: DatasetSpec, asked: DatasetSpec, differences: list[tuple[str, Any, Any]]
-) -> str:
-    """Why the target cannot become what is asked for, and what to do."""
-    there = theirs.num_imgs
-    told = "; ".join(f"{name}: {a} there, {b} asked for" for name, a, b in differences)
-    remedy = "choose another --targetpath, or replace it with --overwrite"
-    if [name for name, _, _ in differences] != ["num_imgs"]:
-        return f"{path} holds another dataset ({told}): {remedy}"
-    sizes = (
-        f"{path} is a dataset of {counted(there, 'image')}, {asked.num_imgs:,} asked for ({told})"
+@dataclass(frozen=True)
+class JournalEntry:
+    """What the journal says about one batch.
+
+    Attributes:
+        where: the file that says it, below the target.
+        first: the first index of the batch.
+        stop: the index after its last.
+        record: what it says; None for a marker that is empty or damaged.
+    """
+
+    where: str
+    first: int
+    stop: int
+    record: BatchRecord | None
+
+
+@dataclass(frozen=True)
+class JournalFault:
+    """Something that is wrong with the journal.
+
+    Attributes:
+        where: the file, below the target.
+        reason: in words.
+        error: the system's error, if the file is there but cannot be read.
+    """
+
+    where: str
+    reason: str
+    error: OSError | None = None
+
+
+@dataclass(frozen=True)
+class JournalContents:
+    """All that the journal of a target says.
+
+    Attributes:
+        entries: by first index, none within another. Batches overlap where runs with different
+            batch sizes made them at the same time; their images are the same.
+        faults: what is wrong with it, in the order in which it was read.
+    """
+
+    entries: tuple[JournalEntry, ...] = ()
+    faults: tuple[JournalFault, ...] = ()
+
+    @property
+    def records(self) -> tuple[BatchRecord, ...]:
+        """The records of the finished batches, by first index."""
+        return tuple(entry.record for entry in self.entries if entry.record is not None)
+
+    @property
+    def done(self) -> IndexSet:
+        """The indices of the finished batches."""
+        return IndexSet(record.indices for record in self.records)
+
+
+def read_journal(target: Target, spec: DatasetSpec | None = None) -> JournalContents:
+    """What the journal of a target says; nothing on disk is changed.
+
+    Args:
+        target: the target.
+        spec: its dataset; by default, records of any dataset are taken.
+
+    Raises:
+        DatasetMismatch: most records are those of another dataset than `spec`.
+    """
+    faults: list[JournalFault] = []
+    entries = [*_read_markers(target, faults), *_read_lines(target, faults)]
+    if spec is not None:
+        _check_dataset(target, spec, entries)
+        entries = [entry for entry in entries if _belongs(entry, spec, faults)]
+    good = _outermost(entry for entry in entries if entry.record is not None)
+    done = IndexSet(range(entry.first, entry.stop) for entry in good)
+    damaged = _outermost(
+        entry
+        for entry in entries
+        if entry.record is None and not done.covers(range(entry.first, entry.stop))
     )
-    if asked.num_imgs > there:
-        return f"{sizes}: tars cannot grow, only a folder dataset can; {remedy}"
-    return f"{sizes}: a dataset cannot shrink, but its first images are the smaller one; {remedy}"
+    return JournalContents(
+        tuple(sorted((*good, *damaged), key=lambda entry: entry.first)), tuple(faults)
+    )
 
 
-def _differences(
-    theirs: Dataset, mine: Dataset, spec: DatasetSpec
-) -> Iterator[tuple[str, Any, Any]]:
-    """(field, there, asked for) for all in which the datasets cannot be one."""
-    yield from theirs.spec.differences(spec)
-    there, asked = theirs.spec.num_imgs, spec.num_imgs
-    if asked < there or (asked > there and spec.format != "folder"):
-        yield "num_imgs", there, asked
-    tars = spec.format == theirs.spec.format == "webdataset"
-    if tars and spec.batch_size != theirs.spec.batch_size:
-        yield "batch_size", theirs.spec.batch_size, mine.spec.batch_size
+def _read_markers(target: Target, faults: list[JournalFault]) -> Iterator[JournalEntry]:
+    """Each marker file, by name."""
+    for name in sorted(target.names(MARKERS)):
+        batch = parse_marker_name(name)
+        if batch is None:
+            continue
+        where = f"{MARKERS}/{name}"
+        try:
+            file = target.open_file(where)
+            if file is None:  # another run has just turned it into a line
+                continue
+            with file, target.naming(where):
+                record = _parse(file.read(MAX_RECORD))
+        except OSError as error:
+            faults.append(JournalFault(where, f"cannot be read: {error.strerror}", error))
+            continue
+        if record is None or record.indices != batch:
+            faults.append(JournalFault(where, "damaged"))
+            record = None
+        yield JournalEntry(where, batch.start, batch.stop, record)
+
+
+def _read_lines(target: Target, faults: list[JournalFault]) -> Iterator[JournalEntry]:
+    """Each line of batches.jsonl, in order."""
+    try:
+        file = target.open_file(BATCHES)
+        if file is None:
+            return
+        with file, target.naming(BATCHES):
+            number = 0
+            while line := file.readline(MAX_RECORD):
+                number += 1
+                record = _parse(line)
+                if record is None:
+                    faults.append(JournalFault(BATCHES, f"line {number} is damaged"))
+                else:
+                    yield JournalEntry(BATCHES, record.first, record.stop, record)
+    except OSError as error:
+        faults.append(JournalFault(BATCHES, f"cannot be read: {error.strerror}", error))
+
+
+def _parse(line: bytes) -> BatchRecord | None:
+    try:
+        return BatchRecord.from_json(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _check_dataset(target: Target, spec: DatasetSpec, entries: Iterable[JournalEntry]) -> None:
+    """Refuse a dataset.json that is another dataset's. Single records may be strangers."""
+    recorded = Counter(entry.record.spec for entry in entries if entry.record is not None)
+    total = recorded.total()
+    if 2 * recorded.pop(spec.digest, 0) > total or not total:
+        return
+    other, count = recorded.most_common(1)[0]
+    raise DatasetMismatch(
+        f"{os.path.join(target.path, DATASET)} is not what the images were made by (spec "
+        f"{spec.digest} there, {other} in {count} of {total} records): restore the {DATASET} that "
+        "was, or move the target away and start anew"
+    )
+
+
+def _belongs(entry: JournalEntry, spec: DatasetSpec, faults: list[JournalFault]) -> bool:
+    """Whether an entry is about a batch of the dataset; otherwise it is a fault."""
+    images = f"images {entry.first} to {entry.stop - 1}"
+    if entry.record is not None and entry.record.spec != spec.digest:
+        faults.append(JournalFault(entry.where, f"what it says of {images} is of another dataset"))
+        return False
+    number, rest = divmod(entry.first, spec.batch_size)
+    last = min((number + 1) * spec.batch_size, spec.num_imgs)
+    is_tar = rest == 0 and entry.stop == last
+    # files may have been made in batches of any size, but a tar is one batch
+    if entry.stop > spec.num_imgs or not (is_tar or spec.format == "folder"):
+        faults.append(JournalFault(entry.where, f"{images} are no batch of the dataset"))
+        return False
+    return True
+
+
+def _outermost(entries: Iterable[JournalEntry]) -> list[JournalEntry]:
+    """The entries by first index, without those whose batch lies within another's."""
+    kept: list[JournalEntry] = []
+    for entry in sorted(entries, key=lambda e: (e.first, -e.stop, e.where != BATCHES)):
+        if not kept or entry.stop > kept[-1].stop:
+            kept.append(entry)
+    return kept
+
+
+def record_line(record: BatchRecord) -> bytes:
+    """The line of batches.jsonl, and the content of a marker."""
+    return (json.dumps(record.as_json(), separators=(",", ":")) + "\n").encode()
+
+
+def write_marker(target: Target, record: BatchRecord) -> None:
+    """Record that a batch is finished; its files must be in place and, unless lost, on disk."""
+    name = f"{MARKERS}/{marker_name(record.indices)}"
+    target.place(record_line(record), name, parents=True)
+
+
+def write_journal(target: Target, records: Iterable[BatchRecord]) -> None:
+    """Write batches.jsonl, flushed to disk: a line for each record, which come by first index."""
+    with StagedFile(target, BATCHES, flush=True) as file:
+        for record in records:
+            file.write(record_line(record))
+        file.commit()

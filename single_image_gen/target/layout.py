@@ -9,6 +9,7 @@ TARGET/
   .single-image-gen/           while it is being made
     staging/                   files that are being written
     markers/<first>-<stop>.json    a finished batch each
+    lock                       held by every run at work, see `lock`
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ BATCHES = "batches.jsonl"
 WORK = ".single-image-gen"
 STAGING = f"{WORK}/staging"
 MARKERS = f"{WORK}/markers"
+LOCK = f"{WORK}/lock"
 
 _PATCH = re.compile(r"patch_(\d{7,13})\.jpg")
 _TAR = re.compile(r"train-(\d{6,13})\.tar")
@@ -65,14 +67,13 @@ def parse_tar_name(name: str) -> int | None:
     return int(match[1]) if match and tar_name(int(match[1])) == name else None
 
 
-def marker_name(first: int, stop: int) -> str:
-    """The file name of the marker of batch [first, stop)."""
-    return f"{first}-{stop}.json"
+def marker_name(batch: range) -> str:
+    """The file name of the marker of a batch."""
+    return f"{batch.start}-{batch.stop}.json"
 
 
-def parse_marker_name(name: str) -> tuple[int, int] | None:
-    """(first, stop) in a file name that `marker_name` gives; None for any other name."""
+def parse_marker_name(name: str) -> range | None:
+    """The batch in a file name that `marker_name` gives; None for any other name."""
     match = _MARKER.fullmatch(name)
-    if match is None or int(match[1]) >= int(match[2]):
-        return None
-    return int(match[1]), int(match[2])
+    batch = range(int(match[1]), int(match[2])) if match else range(0)
+    return batch if batch and marker_name(batch) == name else None

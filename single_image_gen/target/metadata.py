@@ -1,76 +1,69 @@
-"""What a target holds, as dataset.json says it: the spec, and the versions that made it."""
+"""dataset.json: what the dataset in a target is, and the versions that made it."""
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
-import platform
-from dataclasses import dataclass
-from importlib import metadata
+import os
+import secrets
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from single_image_gen._version import __version__
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.errors import DatasetMismatch
 from single_image_gen.target.layout import DATASET
 
 if TYPE_CHECKING:
-    from collections import Counter
+    from single_image_gen.target.files import Target
 
-CPU_AVX2 = 11  # CV_CPU_AVX2 of OpenCV, which Python has no name for
-MOST_JSON = 2**28  # bytes, far more than any dataset.json has
+MAX_JSON = 2**28  # bytes, far more than any dataset.json has
+TOOL = "single-image-gen"
+_BEGINNING = f'{{\n  "tool": "{TOOL}",\n'.encode()
 
 
 @dataclass(frozen=True)
-class Dataset:
+class DatasetMetadata:
     """What dataset.json says.
 
     Attributes:
         spec: what decides the bytes.
-        versions: of the program, its libraries and the machine that made them.
+        versions: of what else the bytes depend on, see `versions`.
         command: the command line, for people.
         accepted: other versions that have worked on it since, by --accept_versions.
+        id: random; tells this dataset from another one of the same spec.
     """
 
     spec: DatasetSpec
     versions: dict[str, str]
     command: tuple[str, ...] = ()
     accepted: tuple[dict[str, str], ...] = ()
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def as_json(self) -> dict[str, Any]:
         """The file's content."""
-        return {
-            "tool": "single-image-gen",
+        value = {
+            "tool": TOOL,
+            "id": self.id,
             **self.spec.as_json(),
             "versions": self.versions,
             **({"accepted_versions": list(self.accepted)} if self.accepted else {}),
             "command": list(self.command),
         }
+        return {**value, "digest": digest_of(value)}
 
     def as_bytes(self) -> bytes:
         """The file."""
         return (json.dumps(self.as_json(), indent=2) + "\n").encode()
 
 
-def current_versions(engine: str) -> dict[str, str]:
-    """What the bytes depend on besides the spec."""
-    libraries = ["torch", "numpy", "pillow"]
-    if engine == "torchvision":
-        libraries.append("torchvision")
-    import cv2  # noqa: PLC0415 - it is published under four names, so it is asked itself
-
-    machine = platform.machine()
-    # OpenCV's color and warp round differently without it; of what came after (AVX-512) none does
-    if machine.lower() in ("x86_64", "amd64") and not cv2.checkHardwareSupport(CPU_AVX2):
-        machine += " without AVX2"
-    versions = {"single-image-gen": __version__, "machine": machine, "opencv": cv2.__version__}
-    for name in libraries:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
+def digest_of(value: dict[str, Any]) -> str:
+    """The digest, 64 hexadecimal digits, of all else in dataset.json."""
+    rest = {name: part for name, part in value.items() if name != "digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_dataset(path: str) -> Dataset:
+def read_metadata(path: str) -> DatasetMetadata:
     """The dataset.json at `path`.
 
     Raises:
@@ -78,30 +71,53 @@ def read_dataset(path: str) -> Dataset:
         OSError: it cannot be read.
     """
     with open(path, "rb") as file:
-        return parse_dataset(file.read(MOST_JSON), path)
+        return parse_metadata(file.read(MAX_JSON), path)
 
 
-def parse_dataset(data: bytes, path: str) -> Dataset:
-    """The dataset.json of these bytes, found at `path`.
+def target_metadata(target: Target) -> DatasetMetadata | None:
+    """The target's dataset.json; None if there is none.
 
     Raises:
         DatasetMismatch: it is damaged or not one.
+        OSError: it cannot be read.
+    """
+    data = read_bytes(target)
+    return None if data is None else parse_metadata(data, os.path.join(target.path, DATASET))
+
+
+def read_bytes(target: Target) -> bytes | None:
+    """The bytes of the target's dataset.json; None if there is none."""
+    file = target.open_file(DATASET)
+    if file is None:
+        return None
+    with file, target.naming(DATASET):
+        return file.read(MAX_JSON)
+
+
+def parse_metadata(data: bytes, path: str) -> DatasetMetadata:
+    """The dataset.json of these bytes, found at `path`.
+
+    Raises:
+        DatasetMismatch: it is damaged, edited by hand, or not one.
     """
     try:
         value = json.loads(data)
-        if not isinstance(value, dict) or value.get("tool") != "single-image-gen":
+        if not isinstance(value, dict) or value.get("tool") != TOOL:
             raise ValueError("not written by single-image-gen")
+        if value.get("digest") != digest_of(value):
+            raise ValueError("edited: its digest does not fit what it says")
         versions, command = value.get("versions"), value.get("command")
         if not isinstance(versions, dict) or not isinstance(command, list):
             raise ValueError("no versions or command in it")
         accepted = value.get("accepted_versions", [])
         if not isinstance(accepted, list) or not all(isinstance(v, dict) for v in accepted):
             raise ValueError("its accepted_versions are no list of versions")
-        return Dataset(
+        return DatasetMetadata(
             DatasetSpec.from_json(value),
             _texts(versions),
             tuple(map(str, command)),
             tuple(map(_texts, accepted)),
+            str(value.get("id")),
         )
     except (ValueError, RecursionError) as error:
         raise DatasetMismatch(
@@ -109,42 +125,17 @@ def parse_dataset(data: bytes, path: str) -> Dataset:
         ) from None
 
 
-def check_recorded(
-    path: str, spec: DatasetSpec, recorded: Counter[str], asked: DatasetSpec | None = None
-) -> None:
-    """Refuse a dataset.json that was edited, or that is another dataset's.
-
-    Args:
-        path: where it is.
-        spec: what it says.
-        recorded: how many records of finished batches have which `DatasetSpec.digest`.
-        asked: what a run is to make, in whose words the difference can be told if it is recorded.
-
-    Raises:
-        DatasetMismatch: not most of the records are of its spec. Single ones may be strangers.
-    """
-    total = sum(recorded.values())
-    if not total or recorded[spec.digest] > total / 2:
-        return
-    other, count = next(item for item in recorded.most_common() if item[0] != spec.digest)
-    found = f"spec {spec.digest} there, {other} in {count} of {total} records"
-    if asked is not None and asked.digest == other:
-        told = (f"{name}: {a} there, {b} recorded" for name, a, b in spec.differences(asked))
-        found = "; ".join(told) or found
-    raise DatasetMismatch(
-        f"{path} is not what the images were made by ({found}): restore the {DATASET} that was, or "
-        "move the target away and start anew"
-    )
+def is_remnant(data: bytes) -> bool:
+    """Whether a dataset.json is what a power failure may leave of one: empty, zeros or cut off."""
+    written = data.rstrip(b"\0")
+    if not written.startswith(_BEGINNING):
+        return _BEGINNING.startswith(written)
+    try:
+        json.loads(written)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def _texts(versions: dict[str, Any]) -> dict[str, str]:
     return {str(name): str(version) for name, version in versions.items()}
-
-
-def version_differences(there: dict[str, str], here: dict[str, str]) -> str:
-    """In words: each name whose versions differ, with both."""
-    pairs = [
-        (name, there.get(name, "none"), here.get(name, "none"))
-        for name in sorted(there.keys() | here.keys())
-    ]
-    return "; ".join(f"{name}: {a} there, {b} here" for name, a, b in pairs if a != b)

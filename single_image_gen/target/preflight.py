@@ -49,6 +49,20 @@ def refusing_unusable(targetpath: str) -> Iterator[None]:
         raise TargetError(f"{targetpath}: {os.strerror(errno.ENAMETOOLONG)}: {remedy}") from None
 
 
+def check_path(targetpath: str) -> None:
+    """Refuse a path that cannot be a target's.
+
+    Raises:
+        TargetError: with what is wrong with it.
+    """
+    if "\0" in targetpath:
+        raise TargetError(
+            f"{targetpath!r}: a NUL byte cannot be in a path: choose another --targetpath"
+        )
+    check_not_inside(targetpath)
+    check_above(targetpath)
+
+
 def check_above(targetpath: str) -> None:
     """Refuse a target in whose path something else is than folders.
 

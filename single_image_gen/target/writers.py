@@ -1,99 +1,45 @@
-"""Where samples go: files in class folders, or one tar a batch.
+"""Where samples go: files in class folders, or a tar for each batch.
 
-A sink takes the samples of one batch in order. It commits on leaving its context without an
-exception, and then has a `Marker`; with an exception it leaves nothing that is not whole.
+A writer takes the samples of one batch in order. Leaving its context without an exception commits
+them, and then there is a `BatchRecord`; after an exception nothing is left that is not whole.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
-import re
 import tarfile
 import zlib
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from single_image_gen.target.files import write_all
-from single_image_gen.target.layout import image_path, sample_key, tar_name
+from single_image_gen.target.files import StagedFile
+from single_image_gen.target.journal import BatchRecord
+from single_image_gen.target.layout import TRAIN, image_path, sample_key, tar_name
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from single_image_gen.dataset.batches import Batch, Plan
+    from single_image_gen.dataset.batches import Plan
     from single_image_gen.dataset.sample import Sample
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.files import Target
 
 TAR_BUFFER = 2**20
-_SPEC = re.compile(r"[0-9a-f]{16}")
 
 
-@dataclass(frozen=True)
-class Marker:
-    """The record of a finished batch, a line of batches.jsonl.
+class FolderWriter:
+    """`train/<class>/patch_<index>.jpg`, each in place as soon as it is whole.
 
-    Attributes:
-        first: its first index.
-        stop: the index after its last.
-        count: its images.
-        bytes: of its files on disk.
-        spec: the `DatasetSpec.digest` of what its images were made by.
-        digest: SHA-256, in hexadecimal, of its JPEGs one after another (folder) or its tar.
-        crc32: of each JPEG, eight hexadecimal digits an image, one after another.
+    Args:
+        target: where to write.
+        spec: the dataset.
+        batch: the indices of the batch.
     """
 
-    first: int
-    stop: int
-    count: int
-    bytes: int
-    spec: str
-    digest: str
-    crc32: str
-
-    def as_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(value: Any) -> Marker:
-        """The marker that `as_json` wrote.
-
-        Raises:
-            ValueError: it is not one.
-        """
-        try:
-            marker = Marker(**value)
-        except TypeError as error:
-            raise ValueError(f"not a batch's marker ({error})") from None
-        numbers = (marker.first, marker.stop, marker.count, marker.bytes)
-        if (
-            any(type(n) is not int for n in numbers)
-            or not 0 <= marker.first < marker.stop
-            or marker.count != marker.stop - marker.first
-            or marker.bytes < 0
-            or not isinstance(marker.spec, str)
-            or not _SPEC.fullmatch(marker.spec)
-            or not isinstance(marker.digest, str)
-            or len(marker.digest) != 64
-            or not isinstance(marker.crc32, str)
-            or len(marker.crc32) != 8 * marker.count
-        ):
-            raise ValueError("not a batch's marker")
-        return marker
-
-    def crc(self, index: int) -> str:
-        """Of image `index`, eight hexadecimal digits."""
-        at = 8 * (index - self.first)
-        return self.crc32[at : at + 8]
-
-
-class FolderSink:
-    """`train/<class>/patch_<index>.jpg`, each in place as soon as it is whole."""
-
-    def __init__(self, target: Target, spec: DatasetSpec, batch: Batch) -> None:
+    def __init__(self, target: Target, spec: DatasetSpec, batch: range) -> None:
         self._target = target
         self._spec = spec
         self._batch = batch
@@ -101,23 +47,20 @@ class FolderSink:
         self._crcs: list[int] = []
         self._bytes = 0
 
-    def __enter__(self) -> FolderSink:
-        classes = min(self._batch.count, len(self._spec.sources))
-        self._classes = [self._spec.class_name(self._batch.first + k) for k in range(classes)]
-        for name in self._classes:
-            self._target.make_folder("train", name)
-        self._train = self._target.open_folder("train")
+    def __enter__(self) -> FolderWriter:
+        for index in self._batch[: len(self._spec.sources)]:
+            self._target.make_folder(TRAIN, self._spec.class_name(index))
+        self._train = self._target.open_folder(TRAIN)
         return self
 
     def write(self, sample: Sample) -> None:
         """Put one image in place."""
-        index, jpeg = sample.index, sample.jpeg
-        path = image_path(self._spec, index).removeprefix("train/")
-        with self._target.naming(f"train/{path}"):
-            self._target.place(jpeg, path, self._train)
-        self._digest.update(jpeg)
-        self._crcs.append(zlib.crc32(jpeg))
-        self._bytes += len(jpeg)
+        path = image_path(self._spec, sample.index)
+        with self._target.naming(path):
+            self._target.place(sample.jpeg, path.removeprefix(f"{TRAIN}/"), self._train)
+        self._digest.update(sample.jpeg)
+        self._crcs.append(zlib.crc32(sample.jpeg))
+        self._bytes += len(sample.jpeg)
 
     def __exit__(
         self,
@@ -126,36 +69,36 @@ class FolderSink:
         trace: TracebackType | None,
     ) -> None:
         os.close(self._train)
-        if kind is None and self._target.durable:
-            for name in self._classes:
-                self._target.flush_folder(f"train/{name}")
 
     @property
-    def marker(self) -> Marker:
+    def record(self) -> BatchRecord:
         """The record of the batch, once all of it is written."""
-        return _marker(self._spec, self._batch, self._bytes, self._digest.hexdigest(), self._crcs)
+        return _record(self._spec, self._batch, self._bytes, self._digest.hexdigest(), self._crcs)
 
 
-class TarSink:
+class TarWriter:
     """`train-<batch>.tar`, in place when all of it is written.
 
     USTAR with fixed owner, mode and time, so that its bytes are those of its samples. For each
     sample, `<class>_<index>` with `.cls` (its source's number), `.jpg` and `.json`.
+
+    Args:
+        target: where to write.
+        spec: the dataset.
+        batch: the indices of the batch.
     """
 
-    def __init__(self, target: Target, spec: DatasetSpec, batch: Batch) -> None:
-        self._target = target
+    def __init__(self, target: Target, spec: DatasetSpec, batch: range) -> None:
         self._spec = spec
         self._batch = batch
-        self._tar = tar_name(batch.number)
+        self._file = StagedFile(target, tar_name(batch.start // spec.batch_size))
         self._digest = hashlib.sha256()
         self._crcs: list[int] = []
         self._bytes = 0
         self._buffer = bytearray()
 
-    def __enter__(self) -> TarSink:
-        with self._target.naming(self._tar):  # the staging name says nothing to a user
-            self._name, self._fd = self._target.create()
+    def __enter__(self) -> TarWriter:
+        self._file.__enter__()
         return self
 
     def write(self, sample: Sample) -> None:
@@ -176,17 +119,11 @@ class TarSink:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            with self._target.naming(self._tar):
-                try:
-                    if kind is None:
-                        self._finish()
-                finally:
-                    self._target.close(self._fd)
-                if kind is None:
-                    self._commit()
-        finally:
-            self._target.discard(self._name)
+        with contextlib.ExitStack() as stack:
+            stack.push(self._file)
+            if kind is None:
+                self._finish()
+                self._file.commit()
 
     def _finish(self) -> None:
         """The end of an archive: two empty blocks, in whole records."""
@@ -195,37 +132,33 @@ class TarSink:
         self._flush()
 
     def _flush(self) -> None:
-        with self._target.naming(self._tar):
-            write_all(self._fd, memoryview(self._buffer))
+        self._file.write(memoryview(self._buffer))
         self._digest.update(self._buffer)
         self._bytes += len(self._buffer)
         self._buffer = bytearray()
 
-    def _commit(self) -> None:
-        try:
-            self._target.commit(self._name, self._tar)
-        except FileNotFoundError:
-            # another run has finished this dataset and cleared the work folder: its tar is there
-            os.stat(self._tar, dir_fd=self._target.fd, follow_symlinks=False)
-        self._target.flush_folder(".")
-
     @property
-    def marker(self) -> Marker:
+    def record(self) -> BatchRecord:
         """The record of the batch, once the tar is in place."""
-        return _marker(self._spec, self._batch, self._bytes, self._digest.hexdigest(), self._crcs)
+        return _record(self._spec, self._batch, self._bytes, self._digest.hexdigest(), self._crcs)
 
 
-SINKS: dict[str, type[FolderSink | TarSink]] = {"folder": FolderSink, "webdataset": TarSink}
+WRITERS: dict[str, type[FolderWriter | TarWriter]] = {
+    "folder": FolderWriter,
+    "webdataset": TarWriter,
+}
 
 
 def members(spec: DatasetSpec, sample: Sample) -> list[tuple[str, bytes]]:
     """(ending, bytes) of what a tar holds for a sample, sorted by ending."""
     source = spec.source_index(sample.index)
+    # each field has one type in every member: Hugging Face infers a schema from the first few
     about = {
         "index": sample.index,
         "source": source,
         "class": spec.class_name(sample.index),
-        "params": None if sample.params is None else sample.params.as_json(),
+        "is_source": spec.is_source(sample.index),
+        "params": sample.params.as_json(),
     }
     return [
         ("cls", str(source).encode()),
@@ -235,7 +168,7 @@ def members(spec: DatasetSpec, sample: Sample) -> list[tuple[str, bytes]]:
 
 
 def add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    """Add a file to a tar as `TarSink` does."""
+    """Add a file to a tar as `TarWriter` does."""
     tar.addfile(_header(name, len(data)), io.BytesIO(data))
 
 
@@ -248,16 +181,18 @@ def _header(name: str, size: int) -> tarfile.TarInfo:
 
 def info_json(spec: DatasetSpec, plan: Plan) -> bytes:
     """`_info.json`, by which timm's `wds/` reader knows the split "train" and its shards."""
-    batches = [plan.batch(number) for number in range(plan.batches)]
+    numbers = range(plan.batches)
     split = {
         "name": "train",
         "num_samples": spec.num_imgs,
-        "filenames": [tar_name(batch.number) for batch in batches],
-        "shard_lengths": [batch.count for batch in batches],
+        "filenames": [tar_name(number) for number in numbers],
+        "shard_lengths": [len(plan.batch(number)) for number in numbers],
     }
     return (json.dumps({"splits": {"train": split}}, indent=2) + "\n").encode()
 
 
-def _marker(spec: DatasetSpec, batch: Batch, size: int, digest: str, crcs: list[int]) -> Marker:
+def _record(
+    spec: DatasetSpec, batch: range, size: int, digest: str, crcs: list[int]
+) -> BatchRecord:
     crc32 = "".join(f"{crc:08x}" for crc in crcs)
-    return Marker(batch.first, batch.stop, len(crcs), size, spec.digest, digest, crc32)
+    return BatchRecord(batch.start, batch.stop, len(crcs), size, spec.digest, digest, crc32)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import WorkerLost
-from single_image_gen.target.metadata import current_versions
+from single_image_gen.target.versions import current_versions
 from single_image_gen.workers.backends import lost, on_worker, open_backend
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.engines import Render
 
-    Result = tuple[int, int]  # images, bytes
+    Result = Any  # what a task's function returns
     Function = Callable[["Work", Render, Any], Result]
     Task = tuple[Function, "Work", Any]
     Results = Generator[Result, None, None]
@@ -40,7 +40,7 @@ class Work:
         spec: the dataset.
         targetpath: absolute, on a file system that all workers share.
         sources: the decoded sources, or the way to them.
-        durable: flush before counting as finished.
+        durable: flush a batch to disk before its record is returned.
         versions: which the machines of a cluster must have too; empty for any.
     """
 

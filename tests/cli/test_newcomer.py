@@ -10,11 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import bound_by_permissions, images_below, photo_pixels, program, tree_hash
+from conftest import (
+    bound_by_permissions,
+    edit_dataset_json,
+    images_below,
+    photo_pixels,
+    program,
+    tree_hash,
+)
 from PIL import Image
 
 from single_image_gen.cli.main import main
-from single_image_gen.photo.source import find_sources
+from single_image_gen.photo.find import find_sources
 from single_image_gen.text import counted, size_of
 
 if TYPE_CHECKING:
@@ -484,8 +491,7 @@ def test_a_repair_that_cannot_be_says_why(
 ) -> None:
     target = tmp_path / "out"
     assert make(source, target, 4) == 0
-    text = (target / "dataset.json").read_text()
-    (target / "dataset.json").write_text(text.replace('"numpy": "', '"numpy": "0.'))
+    edit_dataset_json(target / "dataset.json", '"numpy": "', '"numpy": "0.')
     lost = target / "train/pic/patch_0000001.jpg"
     lost.unlink()
     (lost / "mine").mkdir(parents=True)

@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from single_image_gen.dataset.batches import Coverage, Plan
-from single_image_gen.dataset.spec import IMAGENET_SIZE, auto_batch_size
+from single_image_gen.dataset.batches import IndexSet, Plan
+from single_image_gen.dataset.spec import auto_batch_size
+from single_image_gen.recipe import IMAGENET_SIZE
 
 ranges = st.lists(
-    st.tuples(st.integers(0, 60), st.integers(1, 20)).map(lambda r: (r[0], r[0] + r[1])),
+    st.tuples(st.integers(0, 60), st.integers(1, 20)).map(lambda r: range(r[0], r[0] + r[1])),
     max_size=12,
 )
 
 
-def members(pairs: list[tuple[int, int]]) -> set[int]:
-    return {i for first, stop in pairs for i in range(first, stop)}
+def members(pairs: list[range]) -> set[int]:
+    return {i for part in pairs for i in part}
 
 
 # --- batches and shards
@@ -32,18 +33,18 @@ def members(pairs: list[tuple[int, int]]) -> set[int]:
 def test_batches_are_a_partition_of_the_images(num_imgs: int, batch_size: int) -> None:
     plan = Plan(num_imgs, batch_size)
     batches = list(plan.mine())
-    assert [batch.number for batch in batches] == list(range(plan.batches))
-    assert batches[0].first == 0
+    assert batches == [plan.batch(number) for number in range(plan.batches)]
+    assert batches[0].start == 0
     assert batches[-1].stop == num_imgs
-    assert [batch.stop for batch in batches[:-1]] == [batch.first for batch in batches[1:]]
-    assert {batch.count for batch in batches[:-1]} <= {batch_size}
-    assert 1 <= batches[-1].count <= batch_size
+    assert [batch.stop for batch in batches[:-1]] == [batch.start for batch in batches[1:]]
+    assert {len(batch) for batch in batches[:-1]} <= {batch_size}
+    assert 1 <= len(batches[-1]) <= batch_size
 
 
 @given(st.integers(1, 500), st.integers(1, 60), st.integers(1, 9))
 def test_shards_are_a_partition_of_the_batches(num: int, size: int, shards: int) -> None:
     shares = [list(Plan(num, size, shard, shards).mine()) for shard in range(shards)]
-    together = sorted((batch for share in shares for batch in share), key=lambda b: b.number)
+    together = sorted((batch for share in shares for batch in share), key=lambda batch: batch.start)
     assert together == list(Plan(num, size).mine())
     counts = [len(share) for share in shares]
     assert max(counts) - min(counts) <= 1
@@ -65,61 +66,61 @@ def test_a_share_that_is_none_is_refused(shard: int, shards: int) -> None:
 
 @given(st.integers(1, 80), st.integers(1, 30), ranges, st.integers(1, 4), st.booleans(), st.data())
 def test_pending_is_what_of_the_share_is_not_done(
-    num: int, size: int, pairs: list[tuple[int, int]], shards: int, whole: bool, data: st.DataObject
+    num: int, size: int, pairs: list[range], shards: int, whole: bool, data: st.DataObject
 ) -> None:
     shard = data.draw(st.integers(0, shards - 1))
     plan = Plan(num, size, shard, shards, whole=whole)
     done = members(pairs)
-    share = [i for batch in plan.mine() for i in range(batch.first, batch.stop)]
+    share = [i for batch in plan.mine() for i in batch]
     missing = {i for i in share if i not in done}
 
-    pending = list(plan.pending(Coverage(pairs)))
-    images = [i for batch in pending for i in range(batch.first, batch.stop)]
+    pending = list(plan.pending(IndexSet(pairs)))
+    images = [i for batch in pending for i in batch]
     assert images == sorted(set(images))  # nothing twice, in order
     if whole:
-        assert pending == [b for b in plan.mine() if missing & set(range(b.first, b.stop))]
+        assert pending == [b for b in plan.mine() if missing & set(b)]
     else:
         assert set(images) == missing
-    assert plan.images(Coverage(pairs)) == len(images)
+    assert plan.images(IndexSet(pairs)) == len(images)
 
 
 def test_nothing_is_pending_where_all_is_done() -> None:
     plan = Plan(1000, 7, 1, 3)
-    assert list(plan.pending(Coverage([(0, 400), (400, 1000)]))) == []
-    assert plan.images(Coverage([(0, 5000)])) == 0
+    assert list(plan.pending(IndexSet([range(400), range(400, 1000)]))) == []
+    assert plan.images(IndexSet([range(5000)])) == 0
 
 
-# --- coverage
+# --- sets of indices
 
 
 @given(ranges)
-def test_coverage_covers_what_a_set_does(pairs: list[tuple[int, int]]) -> None:
-    coverage, done = Coverage(pairs), members(pairs)
+def test_an_index_set_covers_what_a_set_does(pairs: list[range]) -> None:
+    indices, done = IndexSet(pairs), members(pairs)
     for first in range(85):
         whole = True
         for stop in range(first + 1, 85):
             whole = whole and stop - 1 in done
-            assert coverage.covers(first, stop) == whole, (first, stop)
+            assert indices.covers(range(first, stop)) == whole, (first, stop)
 
 
 @given(ranges, st.integers(0, 90))
-def test_gaps_are_what_a_set_lacks(pairs: list[tuple[int, int]], stop: int) -> None:
-    gaps = list(Coverage(pairs).gaps(stop))
+def test_gaps_are_what_a_set_lacks(pairs: list[range], stop: int) -> None:
+    gaps = list(IndexSet(pairs).gaps(stop))
     assert members(gaps) == set(range(stop)) - members(pairs)
-    assert all(a < b for a, b in gaps)
+    assert all(map(len, gaps))
     # apart from each other, so that there is no shorter list
-    assert all(before[1] < after[0] for before, after in itertools.pairwise(gaps))
+    assert all(before.stop < after.start for before, after in itertools.pairwise(gaps))
 
 
 @given(ranges, st.integers(0, 90))
-def test_count_is_the_size_of_a_set(pairs: list[tuple[int, int]], stop: int) -> None:
-    assert Coverage(pairs).count(stop) == len(members(pairs) & set(range(stop)))
+def test_count_is_the_size_of_a_set(pairs: list[range], stop: int) -> None:
+    assert IndexSet(pairs).count(stop) == len(members(pairs) & set(range(stop)))
 
 
 def test_nothing_covers_nothing() -> None:
-    assert not Coverage().covers(0, 1)
-    assert list(Coverage().gaps(3)) == [(0, 3)]
-    assert list(Coverage().gaps(0)) == []
+    assert not IndexSet().covers(range(1))
+    assert list(IndexSet().gaps(3)) == [range(3)]
+    assert list(IndexSet().gaps(0)) == []
 
 
 # --- the automatic batch size

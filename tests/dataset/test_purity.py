@@ -15,7 +15,7 @@ from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT
 from single_image_gen.draw.params import draw_params
-from single_image_gen.engines import ENGINES
+from single_image_gen.recipe import ENGINES
 from single_image_gen.target.layout import image_path
 from single_image_gen.workers.shard import Shard
 
@@ -102,12 +102,12 @@ def test_bytes_do_not_depend_on_an_interruption(
     engine: str,
     batch_size: int,
 ) -> None:
-    from single_image_gen.target.writers import FolderSink
+    from single_image_gen.target.writers import FolderWriter
 
     written = 0
-    write = FolderSink.write
+    write = FolderWriter.write
 
-    def write_some(self: FolderSink, sample: Any) -> None:
+    def write_some(self: FolderWriter, sample: Any) -> None:
         nonlocal written
         if written == 13:
             raise KeyboardInterrupt
@@ -115,7 +115,7 @@ def test_bytes_do_not_depend_on_an_interruption(
         write(self, sample)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FolderSink, "write", write_some)
+        patch.setattr(FolderWriter, "write", write_some)
         with pytest.raises(KeyboardInterrupt):
             make(photos, tmp_path, engine=engine, batch_size=6)
     assert len(list(tmp_path.rglob("patch_*"))) == 13
@@ -168,11 +168,11 @@ def test_every_image_can_be_made_alone(
 ) -> None:
     from single_image_gen.dataset.sample import make_sample
     from single_image_gen.engines import load_engine
-    from single_image_gen.photo.source import load_sources
-    from single_image_gen.target.journal import read_dataset
+    from single_image_gen.photo.memory import open_sources
+    from single_image_gen.target.metadata import read_metadata
 
-    spec = read_dataset(str(plain[engine] / "dataset.json")).spec
-    sources = list(load_sources([str(path) for path in photos]))
+    spec = read_metadata(str(plain[engine] / "dataset.json")).spec
+    sources = open_sources([str(path) for path in photos])
     render = load_engine(engine)
     indices = list(range(COUNT))
     random.Random(1).shuffle(indices)
@@ -203,7 +203,7 @@ def test_another_seed_makes_other_images(
 ABLATIONS = {
     "deg": ({"deg": 0.0}, {"angle"}),
     "shear": ({"shear": 0.0}, {"shear"}),
-    "jitter": ({"jitter": 0.0}, {"jitter"}),
+    "jitter": ({"jitter": 0.0}, {"jitter", "jittered"}),
     "hflip": ({"hflip": False}, {"hflip"}),
     "vflip": ({"vflip": False}, {"vflip"}),
     "randinterp": ({"randinterp": False}, {"interpolation"}),

@@ -20,9 +20,10 @@ from single_image_gen.dataset.sample import (
     render_pixels,
 )
 from single_image_gen.dataset.spec import DatasetSpec
-from single_image_gen.draw.params import draw_params
-from single_image_gen.engines import DEFAULT_ENGINE, load_engine
+from single_image_gen.draw.params import center_of, draw_params
+from single_image_gen.engines import load_engine
 from single_image_gen.photo.source import Source, SourceInfo
+from single_image_gen.recipe import DEFAULT_ENGINE
 
 RENDER = load_engine(DEFAULT_ENGINE)
 
@@ -88,15 +89,15 @@ def test_a_sample_is_the_jpeg_of_what_its_parameters_render() -> None:
 
 
 def test_a_sample_does_not_depend_on_the_range_it_is_made_in() -> None:
-    together = list(make_samples(SPEC, SOURCES, RENDER, 0, 40))
+    together = list(make_samples(SPEC, SOURCES, RENDER, range(40)))
     assert [sample.index for sample in together] == list(range(40))
-    assert together[7:9] == list(make_samples(SPEC, SOURCES, RENDER, 7, 9))
+    assert together[7:9] == list(make_samples(SPEC, SOURCES, RENDER, range(7, 9)))
     assert together[23] == make_sample(SPEC, SOURCES, RENDER, 23)
-    assert list(make_samples(SPEC, SOURCES, RENDER, 5, 5)) == []
+    assert list(make_samples(SPEC, SOURCES, RENDER, range(0))) == []
 
 
 def test_samples_differ() -> None:
-    jpegs = {sample.jpeg for sample in make_samples(SPEC, SOURCES, RENDER, 0, 40)}
+    jpegs = {sample.jpeg for sample in make_samples(SPEC, SOURCES, RENDER, range(40))}
     assert len(jpegs) == 40
 
 
@@ -159,14 +160,16 @@ def test_include_sources_makes_them_the_first_images(preset: object) -> None:
     recipe = replace(preset, img_size=32)
     without = replace(SPEC, recipe=recipe)
     included = replace(SPEC, recipe=replace(recipe, include_sources=True))
-    samples = list(make_samples(included, SOURCES, RENDER, 0, 6))
+    samples = list(make_samples(included, SOURCES, RENDER, range(6)))
     for k, source in enumerate(SOURCES):
-        assert samples[k].params is None
+        assert samples[k].params == center_of(source.size)
         assert samples[k].jpeg == encode_jpeg(center(source, 32), 75)
     # and leaves every other image as it was
-    assert samples[3:] == list(make_samples(without, SOURCES, RENDER, 3, 6))
+    assert samples[3:] == list(make_samples(without, SOURCES, RENDER, range(3, 6)))
 
 
 def test_included_sources_are_not_augmented() -> None:
     spec = replace(SPEC, recipe=replace(PAPER, img_size=32, include_sources=True))
-    assert np.array_equal(render_pixels(spec, SOURCES, RENDER, 1, None), center(SOURCES[1], 32))
+    assert np.array_equal(
+        render_pixels(spec, SOURCES, RENDER, 1, center_of(SOURCES[1].size)), center(SOURCES[1], 32)
+    )

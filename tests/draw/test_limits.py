@@ -15,7 +15,8 @@ import pytest
 from conftest import generate, images_below
 from PIL import Image
 
-from single_image_gen.cli.main import build_parser, main
+from single_image_gen.cli.flags import generate_parser
+from single_image_gen.cli.main import main
 from single_image_gen.draw.geometry import check_fits, inverse_matrix
 from single_image_gen.draw.params import draw_params
 from single_image_gen.recipe import PAPER, SCRIPT, Recipe
@@ -241,8 +242,10 @@ BAD_NUMBERS = [
 ]
 NUMBERS = {
     action.option_strings[0]: action
-    for action in build_parser()._actions
-    if action.type in (int, float) and action.help != argparse.SUPPRESS  # the other spelling
+    for action in generate_parser()._actions
+    if action.type in (int, float)
+    and action.help != argparse.SUPPRESS  # the other spelling
+    and action.dest != "num_sources"
 }
 
 

@@ -24,9 +24,10 @@ from torchvision.transforms.v2 import functional as F
 from single_image_gen import PAPER, SCRIPT, Recipe
 from single_image_gen.draw.geometry import Box
 from single_image_gen.draw.params import OPERATIONS, Jitter, Params, draw_params
-from single_image_gen.engines import ENGINES, load_engine
+from single_image_gen.engines import load_engine
 from single_image_gen.engines.torchvision import render
 from single_image_gen.photo.source import Source, SourceInfo
+from single_image_gen.recipe import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import generate, images_below, photo_pixels, program
+from conftest import edit_dataset_json, generate, images_below, photo_pixels, program
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT
@@ -124,8 +124,8 @@ def test_params_agree_with_the_json_in_the_tars(whole_tars: Path, capsys) -> Non
             about = json.load(tar.extractfile(line["key"] + ".json"))
         drawn = about.pop("params")
         assert {key: line[key] for key in about} == about
-        assert all(line[key] == value for key, value in (drawn or {}).items())
-        assert (drawn is None) == (line["index"] < 2) == (line["crop"] is None)
+        assert all(line[key] == value for key, value in drawn.items())
+        assert line["is_source"] == (line["index"] < 2)
 
 
 def test_an_index_chooses_lines_and_changes_none(whole: Path, capsys) -> None:
@@ -136,9 +136,8 @@ def test_an_index_chooses_lines_and_changes_none(whole: Path, capsys) -> None:
 def test_params_need_dataset_json_alone_and_neither_torch_nor_opencv(
     whole: Path, tmp_path: Path
 ) -> None:
-    shutil.copy(whole / "dataset.json", tmp_path)
-    text = (tmp_path / "dataset.json").read_text().replace("/one.png", "/nowhere.png")
-    (tmp_path / "dataset.json").write_text(text)
+    copy = tmp_path / "dataset.json"
+    edit_dataset_json(whole / "dataset.json", "/one.png", "/nowhere.png", to=copy)
     code = (
         "import sys; from single_image_gen.cli.main import main\n"
         f"assert main(['params', {str(tmp_path)!r}]) == 0\n"
@@ -220,7 +219,7 @@ def test_render_finds_moved_sources_by_their_digest(
     whole: Path, photos: Path, tmp_path: Path, capsys
 ) -> None:
     path = tmp_path / "dataset.json"
-    path.write_text((whole / "dataset.json").read_text().replace(str(photos), "/nowhere"))
+    edit_dataset_json(whole / "dataset.json", str(photos), "/nowhere", to=path)
     moved = tmp_path / "moved"
     moved.mkdir()
     shutil.copy(photos / "one.png", moved / "b.png")
@@ -240,7 +239,7 @@ def test_render_needs_only_the_sources_of_its_images(
     whole: Path, photos: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "dataset.json"
-    path.write_text((whole / "dataset.json").read_text().replace("/two.png", "/gone.png"))
+    edit_dataset_json(whole / "dataset.json", "/two.png", "/gone.png", to=path)
     arguments = ["--targetpath", str(tmp_path / "again")]
     assert main(["render", str(path), "--index", "4", *arguments]) == 0
     assert main(["render", str(path), "--index", "5", *arguments]) == 2
@@ -267,7 +266,7 @@ def test_render_warns_of_other_versions_once(
     dashes: bool, whole: Path, tmp_path: Path, capsys
 ) -> None:
     path = tmp_path / "dataset.json"
-    path.write_text((whole / "dataset.json").read_text().replace('"numpy": "', '"numpy": "0.'))
+    edit_dataset_json(whole / "dataset.json", '"numpy": "', '"numpy": "0.', to=path)
     flag = "--max-pixels" if dashes else "--max_pixels"
     arguments = ["--index", "4", "--targetpath", str(tmp_path / "again"), flag, "100000"]
     assert main(["render", str(path), *arguments]) == 0

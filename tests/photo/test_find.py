@@ -51,7 +51,9 @@ def test_rendered_images_in_a_folder_are_passed_over_with_a_notice(tmp_path: Pat
     rendered = save(tmp_path / "photo/patch_0000003.jpg")
     with pytest.warns(Notice, match="1 image named as this program names"):
         assert find_sources([str(tmp_path)]) == [str(photo)]
-    assert find_sources([str(rendered)]) == [str(rendered)]
+    # where there is nothing else, or it is named, it is meant
+    for path in (rendered, rendered.parent):
+        assert find_sources([str(path)]) == [str(rendered)]
 
 
 def test_a_file_of_terabytes_is_not_hashed(tmp_path: Path) -> None:

@@ -105,7 +105,8 @@ from PIL import Image, ImageOps, PdfParser, features
 from single_image_gen.make import generate as run
 from single_image_gen.dataset import sample
 from single_image_gen.cli.main import main
-from single_image_gen.engines import DEFAULT_ENGINE, load_engine
+from single_image_gen.engines import load_engine
+from single_image_gen.recipe import DEFAULT_ENGINE
 
 load_engine(DEFAULT_ENGINE)
 Image.init()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -16,19 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import generate, images_below, photo_pixels, tree_hash
+from conftest import generate, images_below, photo_pixels, sealed, tree_hash
 from PIL import Image
 
 from single_image_gen import SCRIPT
 from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
-from single_image_gen.errors import DatasetMismatch, JournalWarning
+from single_image_gen.errors import DatasetMismatch, JournalWarning, TargetLost
 from single_image_gen.photo.source import SourceInfo
+from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
-from single_image_gen.target.journal import Journal, marker_lines
-from single_image_gen.target.metadata import Dataset, current_versions, read_dataset
-from single_image_gen.target.overwrite import remove_dataset
-from single_image_gen.target.writers import Marker
+from single_image_gen.target.finish import finish_dataset
+from single_image_gen.target.journal import BatchRecord, read_journal, write_marker
+from single_image_gen.target.lock import RunLock
+from single_image_gen.target.metadata import DatasetMetadata, read_metadata, target_metadata
+from single_image_gen.target.resume import read_target, register_dataset
+from single_image_gen.target.versions import current_versions
 
 COUNT = 50
 SMALL = replace(SCRIPT, img_size=16)
@@ -91,7 +93,7 @@ def lines_of(target: Path) -> list[dict[str, Any]]:
 
 
 def spec_of(target: Path) -> DatasetSpec:
-    return read_dataset(str(target / "dataset.json")).spec
+    return read_metadata(str(target / "dataset.json")).spec
 
 
 # What is on disk
@@ -201,11 +203,10 @@ def test_a_lost_preview_is_made_again(target: Path, source: Path, finished: Path
     assert not (target / WORK).exists()
 
 
-def test_a_fold_that_was_stopped_is_finished(target: Path, source: Path) -> None:
+def test_a_finish_that_was_stopped_is_completed(target: Path, source: Path) -> None:
     with Target(str(target)) as handle:
-        markers = list(Journal(handle).markers(spec_of(target)))
-        for marker in markers[1:]:
-            Journal(handle).record(marker)
+        for record in read_target(handle).journal.records[1:]:
+            write_marker(handle, record)
     (target / WORK / "staging/elsewhere-123-0123abcd").mkdir(parents=True)
     (target / WORK / "staging/elsewhere-123-0123abcd/89abcdef").write_text("half")
     before = (target / "batches.jsonl").stat()
@@ -354,31 +355,32 @@ def test_of_two_growths_at_once_the_larger_wins(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(source, tmp_path, num_imgs=10)
-    record = Journal.record
+    add = GroupCommit.add
     smaller = json.loads((tmp_path / "dataset.json").read_text())
 
-    def overtaken(self: Journal, marker: Marker) -> None:
-        record(self, marker)
+    def overtaken(self: GroupCommit, record: BatchRecord) -> None:
+        add(self, record)
         smaller["num_imgs"] = 20  # what another run read before this one grew it, and now writes
-        (tmp_path / "dataset.json").write_text(json.dumps(smaller))
+        (tmp_path / "dataset.json").write_text(json.dumps(sealed(smaller)))
 
-    monkeypatch.setattr(Journal, "record", overtaken)
+    monkeypatch.setattr(GroupCommit, "add", overtaken)
     assert make(source, tmp_path, num_imgs=40).missing == 0
     assert json.loads((tmp_path / "dataset.json").read_text())["num_imgs"] == 40
     assert sum(line["count"] for line in lines_of(tmp_path)) == 40
     assert not (tmp_path / WORK).exists()
 
 
-def test_a_fold_keeps_the_markers_of_a_growth_at_the_same_time(
+def test_finishing_keeps_the_markers_of_a_growth_at_the_same_time(
     source: Path, tmp_path: Path
 ) -> None:
     make(source, tmp_path, num_imgs=20)
     with Target(str(tmp_path)) as handle:
-        journal = Journal(handle)
-        spec = spec_of(tmp_path)
-        journal.record(Marker(20, 30, 10, 1, spec.digest, "0" * 64, "0" * 80))
-        assert journal.fold() is not None
-        assert journal.done(spec).covers(0, 30)
+        metadata = target_metadata(handle)
+        later = BatchRecord(20, 30, 10, 1, metadata.spec.digest, "0" * 64, "0" * 80)
+        write_marker(handle, later)
+        with RunLock(handle) as lock:
+            finish_dataset(handle, lock, metadata)
+        assert read_journal(handle).done.covers(range(30))
 
 
 # From an earlier dataset
@@ -394,7 +396,9 @@ def test_from_makes_the_same_bytes_again(
     assert main([str(value) for value in again]) == 0
     assert tree_hash(tmp_path / "a") == tree_hash(tmp_path / "b")
     a, b = (json.loads((tmp_path / name / "dataset.json").read_text()) for name in "ab")
-    a.pop("command"), b.pop("command")
+    assert a.pop("id") != b.pop("id")
+    for name in ("command", "digest"):
+        assert a.pop(name) != b.pop(name)
     assert a == b
 
 
@@ -415,11 +419,10 @@ def test_from_refuses_a_changed_source(
 
 @pytest.fixture
 def other_versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    import single_image_gen.make.generate as run_module
-    import single_image_gen.target.journal as journal
+    from single_image_gen.make import generate, survey
 
     versions = {**current_versions("opencv"), "numpy": "0.1", "codec": "9"}
-    for module in (journal, run_module):
+    for module in (generate, survey):
         monkeypatch.setattr(module, "current_versions", lambda _: versions)
     return versions
 
@@ -455,7 +458,7 @@ def test_accepted_versions_are_recorded_once(
         assert about["accepted_versions"] == [ours]
     assert run(source, tmp_path) == 0  # what was accepted once is no news
     about["accepted_versions"] = "junk"
-    (tmp_path / "dataset.json").write_text(json.dumps(about))
+    (tmp_path / "dataset.json").write_text(json.dumps(sealed(about)))
     assert run(source, tmp_path) == 2
 
 
@@ -612,7 +615,7 @@ def test_the_size_of_tars_is_in_the_digest_and_their_number_is_not() -> None:
     assert replace(spec, num_imgs=500).digest == spec.digest
 
 
-def edit_dataset(target: Path, edit: str) -> None:
+def edit_dataset(target: Path, edit: str, *, seal: bool = True) -> None:
     path = target / "dataset.json"
     value = json.loads(path.read_text())
     source = value["sources"][0]
@@ -626,7 +629,7 @@ def edit_dataset(target: Path, edit: str) -> None:
         source["class_name"] = "other"
     elif edit == "format":
         value["format"] = "webdataset"
-    path.write_text(json.dumps(value))
+    path.write_text(json.dumps(sealed(value) if seal else value))
 
 
 REQUESTS = {
@@ -662,26 +665,42 @@ def test_a_dataset_json_that_the_records_deny_is_refused(
     assert error.count("\n") == 1
     assert f"{target}/dataset.json is not what the images were made by" in error
     assert "restore the dataset.json that was, or move the target away" in error
-    if request_ == "as_it_was_made":
-        assert "(seed: 7 there, 0 recorded)" in error
 
 
-def test_nothing_is_removed_by_a_dataset_json_that_the_records_deny(target: Path) -> None:
+def test_nothing_is_removed_by_a_dataset_json_that_the_records_deny(
+    target: Path, source: Path
+) -> None:
     edit_dataset(target, "class")
     before = snapshot(target)
-    with Target(str(target)) as handle, pytest.raises(DatasetMismatch, match="is not what"):
-        remove_dataset(handle)
+    assert run(source, target, "--overwrite") == 2
     assert snapshot(target) == before
 
 
+@pytest.mark.parametrize("seal", [True, False], ids=["sealed", "by_hand"])
 @pytest.mark.parametrize("edit", ["recipe", "width", "class", "format"])
 def test_any_edit_of_what_decides_bytes_is_noticed(
-    target: Path, source: Path, edit: str, capsys: pytest.CaptureFixture[str]
+    target: Path, source: Path, edit: str, seal: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    edit_dataset(target, edit)
+    edit_dataset(target, edit, seal=seal)
     before = snapshot(target)
     assert run(source, target) == 2
-    assert "is not what the images were made by" in capsys.readouterr().err
+    told = "is not what the images were made by" if seal else "its digest does not fit"
+    assert told in capsys.readouterr().err
+    assert snapshot(target) == before
+
+
+@pytest.mark.parametrize("name", ["num_imgs", "batch_size", "command", "versions", "id"])
+def test_any_edit_by_hand_is_noticed(
+    target: Path, source: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = target / "dataset.json"
+    value = json.loads(path.read_text())
+    path.write_text(json.dumps({**value, name: 10**12}))
+    before = snapshot(target)
+    for argv in (["verify", str(target)], ["verify", str(target), "--repair"]):
+        assert main(argv) == 1
+        assert "its digest does not fit" in capsys.readouterr().out
+    assert run(source, target) == 2
     assert snapshot(target) == before
 
 
@@ -702,7 +721,7 @@ def test_a_line_of_another_dataset_is_done_again(target: Path, source: Path) -> 
     whole = lines_of(target)
     strange = [{**line, "spec": "0" * 16} if k == 1 else line for k, line in enumerate(whole)]
     (target / "batches.jsonl").write_text("".join(json.dumps(line) + "\n" for line in strange))
-    with pytest.warns(JournalWarning, match="1 line of another dataset; .* done again"):
+    with pytest.warns(JournalWarning, match="of another dataset; .* made again"):
         assert make(source, target).made == whole[1]["count"]
     assert lines_of(target) == whole
 
@@ -713,31 +732,10 @@ def test_a_marker_of_another_dataset_is_done_again(
     part(source, tmp_path)
     path = tmp_path / WORK / "markers/20-30.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "spec": "0" * 16}))
-    with pytest.warns(JournalWarning, match="20-30.json: of another dataset; .* done again"):
+    with pytest.warns(JournalWarning, match="of another dataset; .* made again"):
         assert make(source, tmp_path, batch_size=10).made == 30
     assert tree_hash(tmp_path) == tree_hash(finished)
     assert not (tmp_path / WORK).exists()
-
-
-@pytest.mark.parametrize("count", [0, 1, 64, 65, 1000])
-def test_of_many_records_an_even_sample_tells_what_they_are_of(
-    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each record is of a dataset of its own here, so that it is seen which were read."""
-    markers = [Marker(k, k + 1, 1, 1, f"{k:016x}", "0" * 64, "0" * 8) for k in range(count)]
-    (tmp_path / "batches.jsonl").write_bytes(marker_lines(markers))
-    (tmp_path / WORK / "markers").mkdir(parents=True)
-    for k, marker in enumerate(markers):
-        content = marker_lines([replace(marker, spec=f"{count + k:016x}")])
-        (tmp_path / WORK / f"markers/{k}-{k + 1}.json").write_bytes(content)
-    with Target(str(tmp_path)) as handle:
-        specs = Journal(handle).specs()
-    assert set(specs.values()) <= {1}
-    read = sorted(int(spec, 16) for spec in specs)
-    few = min(count, 64)
-    assert sum(k < count for k in read) == sum(k >= count for k in read) == few
-    for part_ in (read[:few], read[few:]):
-        assert all(b - a <= count // 64 + 2 for a, b in itertools.pairwise(part_))
 
 
 # Damaged records
@@ -747,7 +745,7 @@ def test_a_damaged_marker_is_done_again(finished: Path, source: Path, tmp_path: 
     part(source, tmp_path)
     (tmp_path / WORK / "markers/20-30.json").write_text('{"first": 20')
     (tmp_path / WORK / "markers/0-10.json").write_bytes(b"")
-    with pytest.warns(JournalWarning, match="its batch is done again"):
+    with pytest.warns(JournalWarning, match="made again"):
         assert make(source, tmp_path, batch_size=10).made == 40
     assert tree_hash(tmp_path) == tree_hash(finished)
     assert not (tmp_path / WORK).exists()
@@ -769,7 +767,7 @@ def test_a_damaged_line_is_done_again(target: Path, source: Path, junk: str) -> 
     lines = (target / "batches.jsonl").read_text().splitlines()
     whole = lines_of(target)
     (target / "batches.jsonl").write_text("\n".join([lines[0], junk, *lines[2:]]) + "\n")
-    with pytest.warns(JournalWarning, match="1 damaged line;"):
+    with pytest.warns(JournalWarning, match="line 2 is damaged; .* made again"):
         assert make(source, target).made == whole[1]["count"]
     assert lines_of(target) == whole
 
@@ -869,88 +867,27 @@ def test_two_runs_at_once_in_one_target(
     assert make(source, target, **options).made == 0
 
 
-@pytest.mark.parametrize("moment", ["create", "commit", "record", "every"])
-def test_the_work_folder_may_vanish_under_a_writer(
-    source: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
-    """Another run folds and clears it at the worst moment."""
-    calls = 0
-
-    def clearing(method: Any) -> Any:
-        def call(self: Target, *arguments: Any, **options: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if moment == "every" or calls % 7 == 0:
-                shutil.rmtree(tmp_path / WORK / "staging", ignore_errors=True)
-            return method(self, *arguments, **options)
-
-        return call
-
-    if moment == "every":
-        # gone once for every single file, though not for every single try
-        real = Target.writing
-
-        def writing(self: Target, path: str, folder: int | None = None) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls % 2:
-                self._staging_fd()
-                shutil.rmtree(tmp_path / WORK / "staging", ignore_errors=True)
-            return real(self, path, folder)
-
-        monkeypatch.setattr(Target, "writing", writing)
-    else:
-        name = "make_folder" if moment == "record" else moment
-        monkeypatch.setattr(Target, name, clearing(getattr(Target, name)))
-    make(source, tmp_path, batch_size=10)
-    assert calls > 7
-    assert tree_hash(tmp_path) == tree_hash(finished)
-    assert not (tmp_path / WORK).exists()
-
-
-def test_the_markers_folder_may_vanish_under_a_writer(
-    source: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_folder = Target.make_folder
-    vanished = []
-
-    def vanishing(self: Target, *names: str) -> None:
-        make_folder(self, *names)
-        if names[-1] == "markers" and len(vanished) < 3:
-            vanished.append(names)
-            shutil.rmtree(tmp_path / WORK)
-
-    monkeypatch.setattr(Target, "make_folder", vanishing)
-    make(source, tmp_path, batch_size=10)
-    assert len(vanished) == 3
-    assert tree_hash(tmp_path) == tree_hash(finished)
-
-
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_markers_that_another_run_folds_meanwhile_are_found(
-    source: Path, target: Path, monkeypatch: pytest.MonkeyPatch, when: str
+def test_markers_that_become_lines_while_the_journal_is_read_are_found(
+    target: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """Just before or just after the markers are listed."""
+    names = Target.names
     with Target(str(target)) as handle:
-        journal = Journal(handle)
-        spec = spec_of(target)
-        markers = list(journal.markers(spec))
+        records = read_journal(handle).records
         lines = (target / "batches.jsonl").read_bytes()
         (target / "batches.jsonl").unlink()
-        for marker in markers:
-            journal.record(marker)
-        names = Journal._marker_names
+        for record in records:
+            write_marker(handle, record)
 
-        def folded(self: Journal) -> Any:
-            found = names(self)
+        def finished(self: Target, path: str) -> list[str]:
+            found = names(self, path)
             (target / "batches.jsonl").write_bytes(lines)
             shutil.rmtree(target / WORK, ignore_errors=True)
-            return found if when == "after" else names(self)
+            return found if when == "after" else names(self, path)
 
-        monkeypatch.setattr(Journal, "_marker_names", folded)
-        assert journal.done(spec).covers(0, COUNT)
-    assert make(source, target).made == 0
-    assert (target / "batches.jsonl").read_bytes() == lines
+        monkeypatch.setattr(Target, "names", finished)
+        assert read_journal(handle).records == records
 
 
 @pytest.fixture
@@ -960,43 +897,39 @@ def spec(source: Path) -> DatasetSpec:
     return DatasetSpec(sources=(load_source(str(source)).info,), recipe=SMALL, num_imgs=COUNT)
 
 
-def test_of_several_claims_at_once_one_creates(
-    spec: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_of_several_runs_that_begin_at_once_one_creates_the_dataset(
+    spec: DatasetSpec, tmp_path: Path
 ) -> None:
-    """Another process claims the target between this one's look and its own claim."""
-    other = Dataset(replace(spec, seed=1), current_versions(spec.engine))
-
-    def overtaken(_: Journal) -> None:
-        (tmp_path / "dataset.json").write_bytes(other.as_bytes())
-
-    monkeypatch.setattr(Journal, "_refuse_strangers", overtaken)
+    """Another process begins between this one's look and its own beginning."""
+    mine, other = DatasetMetadata(spec, {}), DatasetMetadata(replace(spec, seed=1), {})
     with Target(str(tmp_path)) as handle:
+        empty = read_target(handle)
+        (tmp_path / "dataset.json").write_bytes(other.as_bytes())
         with pytest.raises(DatasetMismatch, match="seed: 1 there, 0 asked for"):
-            Journal(handle).claim(spec)
-        assert Journal(handle).claim(replace(spec, seed=1)).seed == 1
+            register_dataset(handle, empty, mine)
+        same = DatasetMetadata(replace(spec, seed=1), {})
+        assert register_dataset(handle, empty, same).id == other.id
     assert (tmp_path / "dataset.json").read_bytes() == other.as_bytes()
 
 
 @pytest.mark.parametrize("taken", [False, True], ids=["free", "taken"])
 @pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
-def test_claims_on_a_file_system_without_hard_links(
-    spec: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, taken: bool
+def test_a_new_file_on_a_file_system_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, taken: bool
 ) -> None:
     def link(*_: Any, **__: Any) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "link", link)
-    dataset = Dataset(spec, current_versions(spec.engine))
     if taken:
         (tmp_path / "dataset.json").write_bytes(b"theirs")
     with Target(str(tmp_path)) as handle:
-        assert Journal(handle)._create(dataset) is not taken
-    expected = b"theirs" if taken else dataset.as_bytes()
-    assert (tmp_path / "dataset.json").read_bytes() == expected
+        assert handle.place_new(b"mine", "dataset.json") is not taken
+    assert (tmp_path / "dataset.json").read_bytes() == (b"theirs" if taken else b"mine")
 
 
 def test_a_link_whose_answer_was_lost_counts(
-    spec: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As NFS does: the request is sent again and meets what it made."""
     link = os.link
@@ -1007,15 +940,175 @@ def test_a_link_whose_answer_was_lost_counts(
 
     monkeypatch.setattr(os, "link", twice)
     with Target(str(tmp_path)) as handle:
-        assert Journal(handle)._create(Dataset(spec, {})) is True
-        assert Journal(handle)._create(Dataset(spec, {})) is False
+        assert handle.place_new(b"mine", "dataset.json") is True
+        assert handle.place_new(b"mine", "dataset.json") is False
 
 
-def test_a_fold_notices_that_another_dataset_has_the_target(
-    spec: DatasetSpec, target: Path
+# A target that is lost
+
+
+LOSSES: dict[str, Any] = {
+    "removed": shutil.rmtree,
+    "without_dataset_json": lambda target: (target / "dataset.json").unlink(),
+    "overwritten": lambda target: make_other(target),  # noqa: PLW0108 - defined below
+    "moved_away": lambda target: target.rename(target.with_name("elsewhere")),
+}
+
+
+def make_other(target: Path) -> None:
+    """The same dataset begun anew, with an id of its own."""
+    metadata = read_metadata(str(target / "dataset.json"))
+    (target / "dataset.json").write_bytes(replace(metadata, id="0" * 16).as_bytes())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("layout", ["folder", "webdataset"])
+@pytest.mark.parametrize("at", [1, 5], ids=["first_batch", "last_batch"])
+def test_a_run_whose_target_is_lost_fails_and_says_so(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    loss: str,
+    layout: str,
+    at: int,
 ) -> None:
-    with Target(str(target)) as handle:
-        before = snapshot(target)
-        with pytest.raises(DatasetMismatch, match="overwritten with another dataset"):
-            Journal(handle).fold(replace(spec, seed=4))
-        assert snapshot(target) == before
+    target = tmp_path / "out"
+    add, added = GroupCommit.add, []
+
+    def losing(self: GroupCommit, record: BatchRecord) -> None:
+        add(self, record)
+        added.append(record)
+        if len(added) == at:
+            LOSSES[loss](target)
+
+    monkeypatch.setattr(GroupCommit, "add", losing)
+    assert run(source, target, "--batch_size", 10, "--format", layout) == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err.count("\n") == 1
+    what = "overwritten by another run" if loss == "overwritten" else "removed, replaced or mounted"
+    assert f"{target} was {what}" in streams.err
+
+
+def test_a_target_that_something_is_mounted_over_is_lost(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out"
+    add = GroupCommit.add
+
+    def losing(self: GroupCommit, record: BatchRecord) -> None:
+        add(self, record)
+        monkeypatch.setattr(GroupCommit, "add", add)
+        command = ["mount", "-t", "tmpfs", "none", str(target)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("nothing can be mounted here")
+
+    monkeypatch.setattr(GroupCommit, "add", losing)
+    try:
+        with pytest.raises(TargetLost, match="mounted over"):
+            make(source, target, batch_size=10)
+    finally:
+        subprocess.run(["umount", "-l", str(target)], capture_output=True, check=False)
+
+
+# The lock
+
+
+def test_overwrite_is_refused_while_a_run_is_at_work(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part(source, tmp_path)
+    with Target(str(tmp_path)) as handle, RunLock(handle) as lock:
+        lock.share()
+        before = snapshot(tmp_path)
+        assert run(source, tmp_path, "--overwrite") == 2
+        assert "another run is at work there" in capsys.readouterr().err
+        assert snapshot(tmp_path) == before
+    assert run(source, tmp_path, "--overwrite") == 0
+
+
+def test_overwrite_is_refused_while_a_real_run_is_at_work(
+    source: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    flags = ("--num_imgs", 20_000, "--batch_size", 50)
+    running = start(source, tmp_path, *flags)
+    request.addfinalizer(lambda: running.kill() or running.wait())
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("train/photo/*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert run(source, tmp_path, "--overwrite") == 2
+    assert running.poll() is None
+
+
+def test_several_runs_may_hold_the_lock_and_the_last_one_tidies_up(
+    source: Path, finished: Path, tmp_path: Path
+) -> None:
+    with Target(str(tmp_path)) as handle, RunLock(handle) as lock:
+        lock.share()
+        staging = handle.staging_folder()
+        assert make(source, tmp_path).missing == 0
+        assert os.listdir(staging) == []
+        handle.place(b"still at work", "notes.txt")
+        assert (tmp_path / WORK / "lock").exists()
+    assert make(source, tmp_path).made == 0
+    assert not (tmp_path / WORK).exists()
+    assert tree_hash(tmp_path) == tree_hash(finished)
+
+
+def test_without_locks_a_run_goes_on(
+    source: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert make(source, tmp_path).missing == 0
+    assert make(source, tmp_path, overwrite=True).missing == 0
+    assert tree_hash(tmp_path) == tree_hash(finished)
+    assert not (tmp_path / WORK).exists()
+
+
+def test_shards_do_not_overwrite(
+    source: Path, target: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = snapshot(target)
+    assert run(source, target, "--overwrite", "--shard", "1/3") == 2
+    assert "each shard would remove what the others have made" in capsys.readouterr().err
+    assert snapshot(target) == before
+
+
+# A dataset.json that power failure has damaged
+
+
+REMNANTS = {
+    "empty": lambda _: b"",
+    "zeros": lambda data: bytes(len(data)),
+    "cut": lambda data: data[:100],
+    "cut_early": lambda data: data[:9],
+    "half_zeros": lambda data: data[:200] + bytes(len(data) - 200),
+}
+
+
+@pytest.mark.parametrize("remnant", REMNANTS)
+def test_a_remnant_of_dataset_json_without_a_whole_record_is_begun_anew(
+    source: Path, finished: Path, tmp_path: Path, remnant: str
+) -> None:
+    part(source, tmp_path)
+    path = tmp_path / "dataset.json"
+    path.write_bytes(REMNANTS[remnant](path.read_bytes()))
+    for marker in (tmp_path / WORK / "markers").iterdir():
+        marker.write_bytes(b"")
+    with pytest.warns(JournalWarning, match="made again"):
+        assert make(source, tmp_path).missing == 0
+    assert tree_hash(tmp_path) == tree_hash(finished)
+
+
+@pytest.mark.parametrize("content", [b"mine", b"[]", b'{"tool": "other"}', b"{}"], ids=str)
+def test_a_dataset_json_of_somebody_else_is_refused(
+    source: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "dataset.json").write_bytes(content)
+    assert run(source, tmp_path) == 2
+    assert (tmp_path / "dataset.json").read_bytes() == content

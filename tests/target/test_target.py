@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import bound_by_permissions, images_below, photo_pixels, tree_hash
+from conftest import bound_by_permissions, images_below, photo_pixels, sealed, tree_hash
 from PIL import Image
 
 from single_image_gen.cli.main import main
@@ -452,7 +452,7 @@ def test_hostile_descriptions_are_refused(
     if case in RAW:
         path.write_bytes(RAW[case])
     else:
-        path.write_text(json.dumps(CHANGES[case](json.loads(path.read_text()))))
+        path.write_text(json.dumps(sealed(CHANGES[case](json.loads(path.read_text())))))
     before = snapshot(half)
     line = refusal(source, half, capsys, *flags)
     assert str(path) in line
@@ -471,7 +471,9 @@ def test_hostile_descriptions_are_refused_by_every_command(
     target.mkdir()
     path = target / "dataset.json"
     original = json.loads((finished / "dataset.json").read_text())
-    path.write_bytes(RAW[case] if case in RAW else json.dumps(CHANGES[case](original)).encode())
+    path.write_bytes(
+        RAW[case] if case in RAW else json.dumps(sealed(CHANGES[case](original))).encode()
+    )
     argv = {
         "--from": ["--from", path, "--targetpath", out],
         "params": ["params", target],
@@ -554,7 +556,7 @@ def test_damaged_records_are_named_and_their_batch_is_done_again(
     assert "Traceback" not in errors
     if case != "no-bytes" or where == "marker":  # an empty line is no line
         warned = [line for line in errors.splitlines() if "warning:" in line]
-        assert any(said in line and "done again" in line for line in warned), errors
+        assert any(said in line and "made again" in line for line in warned), errors
     assert tree_hash(half) == tree_hash(finished)
     assert snapshot(half) == snapshot(finished)
 
@@ -577,7 +579,7 @@ def test_overwriting_a_dataset_of_a_trillion_images_ends(
         target.mkdir()
         value = json.loads((finished / "dataset.json").read_text())
         value.update(num_imgs=10**12, batch_size=1, format=kind)
-        (target / "dataset.json").write_text(json.dumps(value))
+        (target / "dataset.json").write_text(json.dumps(sealed(value)))
         (target / "train-000000.tar.bak").write_text("mine")
         began = time.process_time()
         assert make(source, target, "--overwrite") == 0, capsys.readouterr().err

@@ -20,15 +20,14 @@ from conftest import generate, images_below, photo_pixels, tree_hash
 from PIL import Image
 
 from single_image_gen.cli.main import main
-from single_image_gen.dataset.batches import Batch
 from single_image_gen.dataset.sample import make_sample, make_samples
 from single_image_gen.dataset.spec import DatasetSpec
-from single_image_gen.engines import DEFAULT_ENGINE, load_engine
+from single_image_gen.engines import load_engine
 from single_image_gen.photo.source import Source, load_source
-from single_image_gen.recipe import SCRIPT, Recipe
-from single_image_gen.target import writers as sinks
-from single_image_gen.target.files import Target
-from single_image_gen.target.journal import Journal
+from single_image_gen.recipe import DEFAULT_ENGINE, SCRIPT, Recipe
+from single_image_gen.target import writers
+from single_image_gen.target.files import StagedFile, Target
+from single_image_gen.target.resume import read_target
 from single_image_gen.workers.shard import Shard
 
 if TYPE_CHECKING:
@@ -253,6 +252,7 @@ def test_labels_and_parameters_are_right(tars: Path) -> None:
                     "index": index,
                     "source": index % 3,
                     "class": dataset["sources"][index % 3]["class_name"],
+                    "is_source": False,
                     "params": sample.params.as_json(),
                 }
                 assert key == f"{dataset['sources'][index % 3]['class_name']}_{index:07d}"
@@ -260,11 +260,15 @@ def test_labels_and_parameters_are_right(tars: Path) -> None:
     assert seen == 3 * COUNT
 
 
-def test_a_source_itself_has_no_parameters(photos: list[Path], tmp_path: Path) -> None:
+def test_a_source_itself_has_the_parameters_of_its_center(
+    photos: list[Path], tmp_path: Path
+) -> None:
     make(photos, tmp_path, recipe=Recipe(img_size=16, include_sources=True), num_imgs=5)
     about = [json.loads(data) for m, data in read(tmp_path / TARS[0]) if m.name.endswith("json")]
 
-    assert [one["params"] is None for one in about] == [True, True, True, False, False]
+    assert [one["is_source"] for one in about] == [True, True, True, False, False]
+    assert about[0]["params"]["crop"] == [16, 0, 64, 64]
+    assert about[0]["params"]["angle"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -369,9 +373,9 @@ def test_an_interrupted_tar_has_no_name(
     batch: tuple[Target, DatasetSpec, list[Source]], after: int, error: type[BaseException]
 ) -> None:
     target, spec, sources = batch
-    samples = make_samples(spec, sources, load_engine(spec.engine), 0, BATCH)
+    samples = make_samples(spec, sources, load_engine(spec.engine), range(BATCH))
     with target:
-        sink = sinks.TarSink(target, spec, Batch(0, 0, BATCH)).__enter__()
+        sink = writers.TarWriter(target, spec, range(BATCH)).__enter__()
         for sample in itertools.islice(samples, after):
             sink.write(sample)
         sink.__exit__(error, error(), None)
@@ -383,11 +387,11 @@ def test_an_interrupted_tar_has_no_name(
 def test_half_a_tar_is_no_tar_while_it_is_written(
     batch: tuple[Target, DatasetSpec, list[Source]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sinks, "TAR_BUFFER", 1)  # all is on disk at once
+    monkeypatch.setattr(writers, "TAR_BUFFER", 1)  # all is on disk at once
     target, spec, sources = batch
     with target:
-        with sinks.TarSink(target, spec, Batch(3, 24, 32)) as sink:
-            for sample in make_samples(spec, sources, load_engine(spec.engine), 24, 32):
+        with writers.TarWriter(target, spec, range(24, 32)) as sink:
+            for sample in make_samples(spec, sources, load_engine(spec.engine), range(24, 32)):
                 sink.write(sample)
                 assert not list(Path(target.path).glob("*.tar"))
         assert list(Path(target.path).glob("*.tar")) == [Path(target.path) / TARS[3]]
@@ -396,16 +400,16 @@ def test_half_a_tar_is_no_tar_while_it_is_written(
 def test_what_was_interrupted_is_made_whole_by_the_next_run(
     photos: list[Path], tars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, written = sinks.TarSink.write, []
+    write, written = writers.TarWriter.write, []
 
-    def stop_at_20(self: sinks.TarSink, sample: object) -> None:
+    def stop_at_20(self: writers.TarWriter, sample: object) -> None:
         written.append(sample)
         if len(written) == 20:
             raise Stop
         write(self, sample)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sinks.TarSink, "write", stop_at_20)
+        patch.setattr(writers.TarWriter, "write", stop_at_20)
         with pytest.raises(Stop):
             make(photos, tmp_path)
     half = sorted(path.name for path in tmp_path.glob("*.tar"))
@@ -434,9 +438,9 @@ def test_a_full_disk_leaves_no_tar_and_names_it(
     arguments = ["--imgpath", str(photos[0]), "--targetpath", str(tmp_path), *options]
     with monkeypatch.context() as patch:
         if fails == "write":
-            patch.setattr(sinks.TarSink, "_flush", full)
+            patch.setattr("single_image_gen.target.files.write_all", full)
         else:
-            patch.setattr(sinks.TarSink, "_finish", full)
+            patch.setattr(StagedFile, "_close", full)
         code = main(arguments)
     error = capsys.readouterr().err.splitlines()[-1]
 
@@ -462,8 +466,7 @@ def test_markers_tell_size_and_digest_of_the_tar(tars: Path) -> None:
     import hashlib
 
     with Target(str(tars)) as target:
-        journal = Journal(target)
-        markers = list(journal.markers(journal.read().spec))
+        markers = read_target(target).journal.records
 
     assert [(m.first, m.stop) for m in markers] == [(k, min(k + 8, 50)) for k in range(0, 50, 8)]
     for marker, name in zip(markers, TARS, strict=True):

@@ -11,7 +11,7 @@ import pytest
 from conftest import tree_hash
 
 from single_image_gen.cli.main import main
-from single_image_gen.dataset.batches import Coverage, Plan
+from single_image_gen.dataset.batches import IndexSet, Plan
 from single_image_gen.errors import UsageError
 from single_image_gen.workers.shard import WHOLE, Shard, detect_shard, parse_shard
 
@@ -197,7 +197,7 @@ REFUSED: dict[str, tuple[list[Environ], str]] = {
 def batches(environ: Environ) -> list[tuple[int, int]]:
     shard = detect_shard(environ)
     plan = Plan(NUM_IMGS, BATCH, shard.number, shard.count)
-    return [(batch.first, batch.stop) for batch in plan.pending(Coverage())]
+    return [(batch.first, batch.stop) for batch in plan.pending(IndexSet())]
 
 
 @pytest.mark.parametrize("tasks", EXACT.values(), ids=EXACT)

@@ -24,9 +24,10 @@ from PIL import Image
 
 from single_image_gen import SCRIPT
 from single_image_gen.cli.main import main
+from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
-from single_image_gen.target.journal import Journal
-from single_image_gen.target.writers import Marker
+from single_image_gen.target.journal import BatchRecord, write_marker
+from single_image_gen.target.metadata import target_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -273,10 +274,10 @@ def test_ctrl_c_while_folding(source: Path, tmp_path: Path) -> None:
     arguments = ["--imgpath", source, "--targetpath", target, "--img_size", 16, *common]
     assert main([str(value) for value in (*arguments, "--quiet", "--shard", "0/8000")]) == 0
     with Target(str(target)) as handle:
-        journal = Journal(handle)
-        digest = journal.read().spec.digest
+        digest = target_metadata(handle).spec.digest
         for first in range(2, 16_000, 2):
-            journal.record(Marker(first, first + 2, 2, 100, digest, "0" * 64, "0" * 16))
+            record = BatchRecord(first, first + 2, 2, 100, digest, "0" * 64, "0" * 16)
+            write_marker(handle, record)
     run = Run(source, target, *common)
     run.until(lambda: list(target.glob(".single-image-gen/staging/*/*")))
     code, error = run.send(signal.SIGINT, group=True)
@@ -495,14 +496,14 @@ def test_main_returns_the_code_of_an_interruption(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    record = Journal.record
+    add = GroupCommit.add
     number = signal.SIGINT
 
-    def interrupted(self: Journal, marker: Marker) -> None:
-        record(self, marker)
+    def interrupted(self: GroupCommit, record: BatchRecord) -> None:
+        add(self, record)
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(Journal, "record", interrupted)
+    monkeypatch.setattr(GroupCommit, "add", interrupted)
     arguments = ["--imgpath", source, "--img_size", 16, "--num_imgs", 40, "--threads", 1]
     for each, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         number = each

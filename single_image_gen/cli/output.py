@@ -1,0 +1,102 @@
+"""What the program prints: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from single_image_gen.errors import Notice, SingleImageGenWarning
+from single_image_gen.text import one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+PROG = "single-image-gen"
+STDOUT = "standard output"
+# One write for each of a million lines would take longer than computing them.
+LINES_PER_WRITE = 1000
+
+
+def open_standard_streams() -> None:
+    """Open the null device in place of each standard stream that is closed, as by `2>&-`.
+
+    Otherwise the next file that is opened would get its descriptor. Worker processes inherit the
+    descriptors, so these are made inheritable.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)  # noqa: FBT003 - the function's only form
+    os.close(fd)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for the whole process
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - likewise
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Write lines to stdout and flush it, so that an error shows before the program ends.
+
+    Characters that a terminal would act on are written as escapes.
+
+    Raises:
+        OSError: stdout cannot be written to; its `filename` is STDOUT.
+    """
+    chunk: list[str] = []
+    for line in lines:
+        chunk.append(printable(line))
+        if len(chunk) == LINES_PER_WRITE:
+            _write(chunk)
+            chunk = []
+    _write(chunk)
+
+
+def _write(lines: list[str]) -> None:
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, STDOUT) from None
+
+
+def abandon_stdout() -> None:
+    """Let stdout lead nowhere once it cannot be written to, or flushing it at exit would fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def print_message(message: str) -> None:
+    """Write a message to stderr, on one line."""
+    print_to_stderr(f"{PROG}: {one_line(message)}\n")
+
+
+def print_to_stderr(text: str) -> None:
+    """Write to stderr; if that fails, there is no other place to say so."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+
+
+@contextlib.contextmanager
+def messages_for_warnings(*, quiet: bool) -> Iterator[None]:
+    """Within the context, the package's own warnings are messages, or nothing if `quiet`."""
+
+    def show(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if not issubclass(category, SingleImageGenWarning):
+            original(message, category, *rest, **more)
+        elif not quiet:
+            kind = "notice" if issubclass(category, Notice) else "warning"
+            print_message(f"{kind}: {message}")
+
+    with warnings.catch_warnings():
+        original = warnings.showwarning
+        warnings.showwarning = show
+        warnings.simplefilter("always", SingleImageGenWarning)  # even if PYTHONWARNINGS=ignore
+        yield
+
+
+def error_message(error: BaseException) -> str:
+    """The error in words; of a system's error the file that it is about and what happened."""
+    if isinstance(error, OSError) and error.strerror:
+        named = isinstance(error.filename, (str, bytes))  # not a descriptor, which says nothing
+        return f"{os.fsdecode(error.filename)}: {error.strerror}" if named else error.strerror
+    return str(error) or type(error).__name__

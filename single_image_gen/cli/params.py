@@ -1,0 +1,22 @@
+"""The command `params`: what was drawn for each image, as JSON lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from single_image_gen.cli.output import print_lines
+from single_image_gen.errors import DONE
+from single_image_gen.make.description import open_dataset, params_lines, parse_ranges
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was drawn."""
+    spec = open_dataset(arguments.target).spec
+    ranges = [(0, spec.num_imgs)]
+    if arguments.index is not None:
+        ranges = parse_ranges(arguments.index, spec.num_imgs)
+    print_lines(params_lines(spec, ranges))
+    return DONE

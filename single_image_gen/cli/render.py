@@ -1,0 +1,40 @@
+"""The command `render`: make some images of a dataset again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from single_image_gen.cli.output import print_lines
+from single_image_gen.errors import DONE, SingleImageGenWarning, notify
+from single_image_gen.make.description import open_dataset, parse_ranges
+from single_image_gen.make.rerender import render_files
+from single_image_gen.target.versions import version_mismatch
+from single_image_gen.text import counted, size_of
+from single_image_gen.workers import Workers
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make images again."""
+    workers = Workers(threads=arguments.threads)
+    dataset = open_dataset(arguments.dataset)
+    ranges = parse_ranges(arguments.index, dataset.spec.num_imgs)
+    if mismatch := version_mismatch(dataset):
+        notify(
+            f"the dataset was made by other versions ({mismatch}): bytes may differ",
+            SingleImageGenWarning,
+        )
+    images, size = render_files(
+        dataset.spec,
+        ranges,
+        arguments.targetpath,
+        imgpath=arguments.imgpath,
+        max_pixels=arguments.max_pixels,
+        threads=workers.threads,
+        quiet=arguments.quiet,
+    )
+    if not arguments.quiet:
+        print_lines([f"{counted(images, 'image')}, {size_of(size)}, in {arguments.targetpath}"])
+    return DONE

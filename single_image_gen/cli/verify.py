@@ -1,0 +1,69 @@
+"""The command `verify`: check every file of a dataset, and repair it if asked to."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from single_image_gen.check.repair import repair
+from single_image_gen.check.verify import finding_json, verify
+from single_image_gen.cli.output import print_lines
+from single_image_gen.errors import DONE, FAILED, SingleImageGenWarning, UsageError, notify
+from single_image_gen.make.description import open_dataset
+from single_image_gen.target.layout import DATASET
+from single_image_gen.target.versions import version_mismatch
+from single_image_gen.workers import Workers
+
+if TYPE_CHECKING:
+    import argparse
+
+    from single_image_gen.check.verify import Report
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check a dataset."""
+    workers = Workers(threads=arguments.threads)
+    before = report = verify(_root(arguments.target), quiet=arguments.quiet)
+    if arguments.repair:
+        report = repair(
+            before,
+            imgpath=arguments.imgpath,
+            max_pixels=arguments.max_pixels,
+            threads=workers.threads,
+            quiet=arguments.quiet,
+        )
+        _warn_of_other_versions(report)
+    repaired = [finding for finding in before.findings if finding not in report.findings]
+    if arguments.json:
+        value = report.as_json()
+        if arguments.repair:
+            value["repaired"] = [finding_json(finding) for finding in repaired]
+        print_lines(json.dumps(value, indent=2).splitlines())
+    else:
+        print_lines([*(f"repaired: {finding}" for finding in repaired), *report.lines()])
+    return DONE if report.ok else FAILED
+
+
+def _root(path: str) -> str:
+    """The root of the dataset that a path names: the path itself, or its dataset.json's folder."""
+    if os.path.isdir(path):
+        return path
+    if not os.path.exists(path):
+        raise UsageError(f"{path}: no such folder")
+    if os.path.basename(path) != DATASET:
+        raise UsageError(f"{path}: a file, not a folder: name the dataset's root")
+    return os.path.dirname(path) or "."
+
+
+def _warn_of_other_versions(report: Report) -> None:
+    """Say why a repair may have left damage as it was."""
+    left = [finding for finding in report.findings if finding.kind != "foreign"]
+    if not report.spec or not left:
+        return
+    if mismatch := version_mismatch(open_dataset(report.targetpath)):
+        notify(
+            f"the dataset was made by other versions ({mismatch}): an image is put back only if "
+            "it has the recorded checksum",
+            SingleImageGenWarning,
+        )

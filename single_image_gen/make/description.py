@@ -1,0 +1,107 @@
+"""What a dataset.json says: which versions made the dataset, and what was drawn for each image."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from single_image_gen.dataset.spec import draw_range
+from single_image_gen.errors import DatasetMismatch, UsageError
+from single_image_gen.target.layout import DATASET, image_path, sample_key, tar_name
+from single_image_gen.target.metadata import MAX_JSON, parse_metadata
+from single_image_gen.target.versions import version_mismatch
+from single_image_gen.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from single_image_gen.dataset.spec import DatasetSpec
+    from single_image_gen.target.metadata import DatasetMetadata
+
+    Range = tuple[int, int]
+
+_RANGE = re.compile(r"(\d{1,13})(?:-(\d{1,13}))?", re.ASCII)
+
+
+def open_dataset(path: str) -> DatasetMetadata:
+    """What the dataset.json at `path`, or in the folder `path`, says.
+
+    Raises:
+        UsageError: it cannot be read, or is not a dataset.json.
+        DatasetMismatch: it is damaged.
+    """
+    path = os.path.join(path, DATASET) if os.path.isdir(path) else path
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_JSON)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    if data.strip()[:1] not in (b"{", b""):
+        raise UsageError(f"{path} is not a {DATASET}: name the one at the root of a dataset")
+    return parse_metadata(data, path)
+
+
+def check_versions(dataset: DatasetMetadata, path: str, *, accept_versions: bool) -> None:
+    """Refuse to go by the dataset.json at `path` if bytes made here may differ from its dataset's.
+
+    Raises:
+        DatasetMismatch: with the versions there and here, unless `accept_versions`.
+    """
+    mismatch = version_mismatch(dataset)
+    if mismatch and not accept_versions:
+        raise DatasetMismatch(
+            f"the dataset of {path} was made by other versions ({mismatch}): bytes may differ; "
+            "install those, or go on with --accept_versions"
+        )
+
+
+def parse_ranges(text: str, num_imgs: int) -> list[Range]:
+    """(first, stop) for each part of "3,10-20": numbers, and ranges that include both ends.
+
+    Raises:
+        UsageError: it is not such a list, or names an image that the dataset does not have.
+    """
+    ranges = []
+    for part in text.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        if match is None:
+            raise UsageError(f"--index must be a list such as 3,10-20, got {text!r}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if first > last:
+            raise UsageError(
+                f"--index: the first number of a range must not be the larger, got {part.strip()}"
+            )
+        if last >= num_imgs:
+            raise UsageError(
+                f"--index must be 0 to {num_imgs - 1} in a dataset of "
+                f"{counted(num_imgs, 'image')}, got {last}"
+            )
+        ranges.append((first, last + 1))
+    return ranges
+
+
+def params_lines(spec: DatasetSpec, ranges: Iterable[Range]) -> Iterator[str]:
+    """A line of JSON for each index: where its image is, and all that was drawn for it.
+
+    The keys are `index`, `class`, `source` (its number), `file` (below the target; the tar, where
+    the images are in tars), `key` (of the sample in that tar, else null), `is_source`, and those of
+    `Params.as_json`; for a source itself (`include_sources`), those of its center square.
+    """
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    tars = spec.format == "webdataset"
+    names = [source.class_name for source in spec.sources]
+    for first, stop in ranges:
+        for index, params in draw_range(spec, range(first, stop)):
+            source = index % len(names)
+            line: dict[str, Any] = {
+                "index": index,
+                "class": names[source],
+                "source": source,
+                "file": tar_name(index // spec.batch_size) if tars else image_path(spec, index),
+                "key": sample_key(spec, index) if tars else None,
+                "is_source": spec.is_source(index),
+            }
+            line.update(params.as_json())
+            yield encode(line)
