@@ -15,6 +15,7 @@ import secrets
 import tempfile
 import threading
 import weakref
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -26,7 +27,7 @@ from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.text import counted, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from single_image_gen.photo.source import SourceInfo
     from single_image_gen.photo.srgb import Pixels
@@ -108,7 +109,7 @@ class SharedSources:
         self._sources: dict[int, Source] = {}
         self._lock = threading.Lock()
         self._file = file
-        self._elsewhere: tuple[str, bytes] | None = None  # another process's file, and its token
+        self._elsewhere: _Elsewhere | None = None
         if file:
             file.write(self._starts[-1], file.token)
 
@@ -140,11 +141,11 @@ class SharedSources:
     def _map(self, k: int) -> Pixels:
         """(height, width, 3): the mapped pixels, decoded first if they have not been."""
         info, start = self.infos[k], self._starts[k]
-        if self._file is None and k in self._decoded and self._elsewhere is not None:
-            pixels = _map_elsewhere(*self._elsewhere, start, info.nbytes, self._starts[-1])
+        if self._elsewhere is not None and k in self._elsewhere.decoded:
+            pixels = self._elsewhere.map(start, info.nbytes, self._starts[-1])
             if pixels is not None:
                 return pixels.reshape(info.height, info.width, 3)
-            self._decoded, self._elsewhere = set(), None
+            self._elsewhere = None
         if self._file is None:
             self._file = _PixelFile(expected=self._starts[-1])
             self._file.write(self._starts[-1], self._file.token)
@@ -162,21 +163,45 @@ class SharedSources:
         return pixels.reshape(info.height, info.width, 3)
 
     def __getstate__(self) -> dict[str, Any]:
-        elsewhere, decoded = self._elsewhere, self._decoded
+        elsewhere = self._elsewhere
         if self._file is not None:
-            elsewhere = (self._file.path, self._file.token)
-        return {
-            "infos": self.infos,
-            "max_pixels": self._max_pixels,
-            "elsewhere": elsewhere,
-            "decoded": None if len(decoded) == len(self.infos) else decoded,
-        }
+            elsewhere = _Elsewhere(self._file.path, self._file.token, _compact(self._decoded))
+        return {"infos": self.infos, "max_pixels": self._max_pixels, "elsewhere": elsewhere}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["infos"], max_pixels=state["max_pixels"])  # type: ignore[misc]
         self._elsewhere = state["elsewhere"]
-        every = set(range(len(self.infos)))
-        self._decoded = every if state["decoded"] is None else state["decoded"]
+
+
+def _compact(numbers: set[int]) -> Collection[int]:
+    """As a range, which is small to send, where they are one."""
+    whole = range(len(numbers))
+    return whole if numbers == set(whole) else frozenset(numbers)
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """The file of another process of this machine.
+
+    Attributes:
+        path: by which it can be opened while that process is there.
+        token: random bytes at its end, by which it is known to be this one.
+        decoded: the numbers of the sources in it.
+    """
+
+    path: str
+    token: bytes
+    decoded: Collection[int]
+
+    def map(self, start: int, nbytes: int, end: int) -> Pixels | None:
+        """The bytes at `start`; None where the file is out of reach."""
+        try:
+            with open(self.path, "rb") as file:
+                if os.pread(file.fileno(), TOKEN_BYTES, end) != self.token:
+                    return None
+                return _map_file(file, start, nbytes)
+        except OSError:
+            return None
 
 
 class _PixelFile:
@@ -184,8 +209,7 @@ class _PixelFile:
 
     Attributes:
         file: it, open for reading and writing.
-        path: by which other processes of this machine can open it.
-        token: random bytes at its end, by which they know that it is this one.
+        path, token: see `_Elsewhere`.
 
     Args:
         expected: bytes that it will hold, if they are known.
@@ -253,17 +277,6 @@ def spill_folder() -> str:
     if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK):  # noqa: S108 - see above
         return "/var/tmp"  # noqa: S108 - see above
     return tempfile.gettempdir()
-
-
-def _map_elsewhere(path: str, token: bytes, start: int, nbytes: int, end: int) -> Pixels | None:
-    """Pixels in another process's file; None where that is not to be had."""
-    try:
-        with open(path, "rb") as file:
-            if os.pread(file.fileno(), TOKEN_BYTES, end) != token:
-                return None
-            return _map_file(file, start, nbytes)
-    except OSError:
-        return None
 
 
 def _map_file(file: BinaryIO, start: int, nbytes: int) -> Pixels:

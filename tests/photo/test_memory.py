@@ -101,6 +101,7 @@ def test_only_sources_that_are_asked_for_are_decoded(place: str, paths: list[str
     lazy.load([1, 3], lambda *done: told.append(done))
     assert told == [(1, 2), (2, 2)]
     copy = pickle.loads(pickle.dumps(lazy))
+    assert (copy[4].pixels == pixels_of(paths[4])).all()  # into a file of its own
     for path in paths:
         os.unlink(path)
     assert (copy[3].pixels == lazy[3].pixels).all()
