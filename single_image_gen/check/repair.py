@@ -8,7 +8,6 @@ import functools
 import os
 import zlib
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from single_image_gen.check.folder import record_of_files
@@ -115,7 +114,9 @@ def repair(
         if not lock.take():
             raise TargetError(f"{path}: a run or another repair is at work there: wait for its end")
         try:
-            sources_of = partial(open_needed_sources, imgpath=imgpath, max_pixels=max_pixels)
+            sources_of = functools.partial(
+                open_needed_sources, imgpath=imgpath, max_pixels=max_pixels
+            )
             made = _repair(target, report, spec, sources_of, threads, quiet=quiet)
         except BaseException:
             if not report.unfinished:
