@@ -34,7 +34,9 @@ slow = pytest.mark.skipif(not SWEEP, reason="takes minutes: set SINGLE_IMAGE_GEN
 ROOT = Path(__file__).parents[3]
 SOURCES = ROOT / "single_image_gen/engines/native/src"
 REPLAY = Path(__file__).with_name("replay.c")
-FLAGS = shlex.split("-std=c11 -D_POSIX_C_SOURCE=200809L -ffp-contract=off -fno-math-errno -Wno-psabi")
+FLAGS = shlex.split(
+    "-std=c11 -D_POSIX_C_SOURCE=200809L -ffp-contract=off -fno-math-errno -Wno-psabi"
+)
 
 
 def source_of(pixels: np.ndarray) -> Source:
@@ -68,10 +70,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def fidelity(source: Source, draws: Iterable[Params], recipe: Recipe) -> np.ndarray:
     """PSNR of each image against the reference."""
     return np.array(
-        [
-            psnr(native.render(source, p, recipe), reference.render(source, p, recipe))
-            for p in draws
-        ]
+        [psnr(native.render(source, p, recipe), reference.render(source, p, recipe)) for p in draws]
     )
 
 
@@ -94,8 +93,12 @@ def mixed_params(size: tuple[int, int], recipe: str, count: int) -> list[tuple[P
 def _mixed(size: tuple[int, int], recipe: str, u: list[float]) -> tuple[Params, int]:
     side = (1, 2, 7, 16, 32, 32, 33, 64, 96, 128, 224, 256)[int(u[0] * 12)]
     part = u[1] * u[1] if recipe == "script" else 0.6 * u[1]
-    width, height = (max(1, int(part * n * (0.75 + 0.25 * v))) for n, v in zip(size, u[2:4], strict=True))
-    left, top = (int(v * (n - k + 1)) for n, k, v in zip(size, (width, height), u[4:6], strict=True))
+    width, height = (
+        max(1, int(part * n * (0.75 + 0.25 * v))) for n, v in zip(size, u[2:4], strict=True)
+    )
+    left, top = (
+        int(v * (n - k + 1)) for n, k, v in zip(size, (width, height), u[4:6], strict=True)
+    )
     order = sorted(range(4), key=lambda k: u[12 + k])
     jitter = Jitter(
         brightness=0.6 + 0.8 * u[8],
@@ -139,7 +142,9 @@ def build(compiler: Sequence[str], target: Path, *flags: str) -> Path:
     return target
 
 
-def replay(program: Sequence[object], jobs: Path, *arguments: str, **environment: str) -> tuple[str, bytes]:
+def replay(
+    program: Sequence[object], jobs: Path, *arguments: str, **environment: str
+) -> tuple[str, bytes]:
     """(the instruction set in use, what the program wrote)."""
     done = subprocess.run(
         [*map(str, program), os.fspath(jobs), *arguments],
@@ -165,7 +170,9 @@ def images_hash(written: bytes, sides: Iterable[int]) -> str:
 def system_compiler() -> list[str]:
     """A compiler of the system, or skip."""
     for name in ("cc", "gcc", "clang"):
-        if not subprocess.run(["/bin/sh", "-c", f"command -v {name}"], capture_output=True, check=False).returncode:
+        if not subprocess.run(
+            ["/bin/sh", "-c", f"command -v {name}"], capture_output=True, check=False
+        ).returncode:
             return [name]
     pytest.skip("no C compiler")
 

@@ -58,7 +58,9 @@ def test_contrast_is_pillows_on_every_level_and_mean(factor: float, portable: bo
     for mean in range(256):
         flat = Image.new("RGB", image.size, (mean, mean, mean))
         expected = np.asarray(Image.blend(flat, image, factor))[0]
-        assert np.array_equal(adjusted(levels, "contrast", factor, mean, portable=portable), expected)
+        assert np.array_equal(
+            adjusted(levels, "contrast", factor, mean, portable=portable), expected
+        )
 
 
 @TARGETS

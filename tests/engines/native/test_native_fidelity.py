@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from native_cases import (
     ROOT,
-
     fidelity,
     params,
     picture,
@@ -72,7 +71,11 @@ EDGES = {
     "both flips alone": {**ALONE, "hflip": True, "vflip": True},
     "strong jitter": {
         **ALONE,
-        **{"jitter": 1.0, "brightness": 0.9, "contrast": 0.9, "saturation": 0.9, "hue": 0.5},
+        "jitter": 1.0,
+        "brightness": 0.9,
+        "contrast": 0.9,
+        "saturation": 0.9,
+        "hue": 0.5,
     },
 }
 
@@ -84,7 +87,9 @@ def test_edge_cases_agree_with_the_reference(crowded: Source, base: Recipe, name
 
 
 @RECIPES
-@pytest.mark.parametrize("side", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 129, 511, 1024])
+@pytest.mark.parametrize(
+    "side", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 129, 511, 1024]
+)
 def test_every_output_size_agrees_with_the_reference(crowded: Source, base: Recipe, side: int):
     """Of a picture without noise: a few pixels of noise have a PSNR of their own."""
     recipe = dataclasses.replace(base, img_size=side)
@@ -99,7 +104,9 @@ def smooth() -> Source:
 
 @RECIPES
 @pytest.mark.parametrize(
-    "size", [(60, 22), (9, 7), (640, 12), (12, 640), (5, 4), (3, 300), (2, 2), (6, 1), (1, 6)], ids=str
+    "size",
+    [(60, 22), (9, 7), (640, 12), (12, 640), (5, 4), (3, 300), (2, 2), (6, 1), (1, 6)],
+    ids=str,
 )
 def test_tiny_sources_agree_with_the_reference(base: Recipe, size: tuple[int, int]):
     source = source_of(picture(*size))
@@ -127,12 +134,19 @@ def test_huge_sides_agree_with_the_reference(base: Recipe, size: tuple[int, int]
 
 
 @pytest.mark.parametrize("filter_", ["bicubic", "bilinear", "lanczos"])
-@pytest.mark.parametrize(("width", "height"), [(181, 181), (362, 724), (724, 362), (1448, 724), (905, 900)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(181, 181), (362, 724), (724, 362), (1448, 724), (905, 900)]
+)
 def test_the_script_recipe_agrees_at_whole_scales(filter_: str, width: int, height: int):
     """Scales of 1/2, 1, 2, 4 and about 2.5, at each edge of the source and between them."""
     source = source_of(picture(1500, 1100))
     draws = [
-        params(Box(0, 0, *source.size), Box(left, top, width, height), angle=angle, interpolation=filter_)
+        params(
+            Box(0, 0, *source.size),
+            Box(left, top, width, height),
+            angle=angle,
+            interpolation=filter_,
+        )
         for left, top in itertools.product((0, 13, 1500 - width), (0, 1100 - height))
         for angle in (0.0, 17.0)
     ]
@@ -140,7 +154,9 @@ def test_the_script_recipe_agrees_at_whole_scales(filter_: str, width: int, heig
 
 
 @pytest.mark.parametrize("filter_", ["bicubic", "bilinear", "lanczos"])
-@pytest.mark.parametrize("factor", [0.5, 1.0, 1.7, 2.0, 2.404, 2.5, 2.83, 3.4, 3.5355, 4.0, 4.81, 5.66, 7.5])
+@pytest.mark.parametrize(
+    "factor", [0.5, 1.0, 1.7, 2.0, 2.404, 2.5, 2.83, 3.4, 3.5355, 4.0, 4.81, 5.66, 7.5]
+)
 @pytest.mark.parametrize("side", [32, 128])
 def test_the_paper_recipe_agrees_on_both_sides_of_a_level(filter_: str, factor: float, side: int):
     """Where the next level begins to be used, and whole scales; at small angles and at large ones."""
@@ -163,7 +179,9 @@ def test_crops_of_one_pixel_at_each_corner(crowded: Source, base: Recipe):
     for left, top in itertools.product((0, 1, width - 1), (0, 1, height - 1)):
         made = params(Box(0, 0, width, height), Box(left, top, 1, 1), interpolation="bilinear")
         for side in (1, 32):
-            assert fidelity(crowded, [made], dataclasses.replace(base, img_size=side)).min() >= LEAST
+            assert (
+                fidelity(crowded, [made], dataclasses.replace(base, img_size=side)).min() >= LEAST
+            )
 
 
 @pytest.mark.parametrize("angle", [0.0, -0.0, 90.0, -90.0, 180.0, -180.0, 45.0, 0.001])
