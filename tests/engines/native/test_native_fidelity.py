@@ -22,6 +22,7 @@ from PIL import Image
 from single_image_gen import PAPER, SCRIPT, Recipe
 from single_image_gen.engines import native
 from single_image_gen.engines import torchvision as reference
+from single_image_gen.engines.native.workspace import Workspace
 from single_image_gen.geometry import Box, upright
 from single_image_gen.params import draw_params
 from single_image_gen.source import load_source
@@ -244,10 +245,16 @@ def test_flips_are_exact(crowded: Source, base: Recipe):
 
 
 @RECIPES
-def test_bgr_is_the_same_image(crowded: Source, base: Recipe):
-    for side in (1, 2, 5, 6, 7, 32):
-        recipe = dataclasses.replace(base, img_size=side, hflip=True)
-        for index in range(3):
+@pytest.mark.parametrize("jitter", [0.0, 1.0])
+@pytest.mark.parametrize("portable", [False, True], ids=["fast", "portable"])
+def test_bgr_is_the_same_image(
+    monkeypatch: pytest.MonkeyPatch, crowded: Source, base: Recipe, jitter: float, portable: bool
+):
+    workspace = Workspace(portable=portable)
+    monkeypatch.setattr(native, "thread_workspace", lambda: workspace)
+    for side in (1, 2, 5, 6, 7, 32, 101):
+        recipe = dataclasses.replace(base, img_size=side, hflip=True, jitter=jitter)
+        for index in range(4):
             made = draw_params(recipe, crowded.size, 0, index)
             rgb = native.render(crowded, made, recipe)
             assert np.array_equal(native.render(crowded, made, recipe, bgr=True), rgb[..., ::-1])
