@@ -136,6 +136,7 @@ def generate(
     quality: int = DEFAULT_QUALITY,
     engine: str | None = None,
     batch_size: int | None = None,
+    num_sources: int | None = None,
     known: Sequence[SourceInfo] = (),
     workers: Workers = Workers(),
     options: RunOptions = RunOptions(),
@@ -180,7 +181,12 @@ def generate(
     targetpath = os.fspath(targetpath)
     check_path(targetpath)
     engine = choose_engine(engine)
-    sources = _open_sources(imgpath, known, options)
+    paths = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
+    paths = [os.fspath(path) for path in paths]
+    found = (
+        find_sources(paths) if num_sources is None else select_sources(paths, num_sources, seed)
+    )
+    sources = _open_sources(found, known, options)
     spec = DatasetSpec(
         sources=sources.infos,
         recipe=recipe,
@@ -211,16 +217,16 @@ def generate(
 
 
 def _open_sources(
-    imgpath: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    known: Sequence[SourceInfo],
-    options: RunOptions,
+    paths: Sequence[str], known: Sequence[SourceInfo], options: RunOptions
 ) -> SharedSources:
-    paths = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
-    return open_sources(
-        find_sources([os.fspath(path) for path in paths]),
-        max_pixels=options.max_pixels,
-        known=known,
-    )
+    """The sources, decoded, with progress on stderr if that takes long."""
+    with Progress(len(paths), 0, quiet=options.quiet, unit="source") as progress:
+        return open_sources(
+            paths,
+            max_pixels=options.max_pixels,
+            known=known,
+            on_progress=lambda done, _: progress.set(done),
+        )
 
 
 @dataclass(frozen=True, eq=False)
