@@ -21,6 +21,7 @@ from PIL import Image
 from single_image_gen import SCRIPT
 from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
+from single_image_gen.engines import load_engine
 from single_image_gen.errors import DatasetMismatch, JournalWarning, TargetLost
 from single_image_gen.photo.source import SourceInfo
 from single_image_gen.target.commit import GroupCommit
@@ -1038,6 +1039,90 @@ def test_a_target_that_something_is_mounted_over_is_lost(
             make(source, target, batch_size=10)
     finally:
         subprocess.run(["umount", "-l", str(target)], capture_output=True, check=False)
+
+
+# What is on disk before it is trusted
+
+
+def test_a_marker_is_written_after_the_files_of_its_batch_are_flushed(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, flushed = Target.sync, set()
+
+    def counted(self: Target) -> None:
+        images = {path.name for path in images_below(tmp_path)}
+        sync(self)
+        flushed.update(images)
+
+    def checked(target: Target, record: BatchRecord) -> None:
+        assert {f"patch_{index:07d}.jpg" for index in record.indices} <= flushed
+        write_marker(target, record)
+
+    monkeypatch.setattr(Target, "sync", counted)
+    monkeypatch.setattr("single_image_gen.target.commit.write_marker", checked)
+    monkeypatch.setattr("single_image_gen.target.commit.SECONDS", 0.01)
+    make(source, tmp_path, batch_size=2)
+    assert len(flushed) == COUNT
+
+
+@pytest.mark.parametrize("layout", ["folder", "webdataset"])
+def test_the_files_beside_the_images_are_flushed_with_their_names(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    fsync, flushed = os.fsync, []
+
+    def noted(fd: int) -> None:
+        flushed.append(os.path.realpath(f"/proc/self/fd/{fd}"))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    make(source, tmp_path, format=layout)
+    staged = [path for path in flushed if "/staging/" in path]
+    # dataset.json, preview.png, batches.jsonl, and _info.json of tars
+    assert len(staged) == (3 if layout == "folder" else 4)
+    assert flushed.count(str(tmp_path)) == len(staged)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_what_was_finished_before_an_interruption_is_recorded(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
+) -> None:
+    monkeypatch.setattr("single_image_gen.target.commit.SECONDS", 60)
+    add, added = GroupCommit.add, []
+
+    def interrupted(self: GroupCommit, record: BatchRecord) -> None:
+        add(self, record)
+        added.append(record)
+        if len(added) == 3:
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GroupCommit, "add", interrupted)
+        with pytest.raises(error):
+            make(source, tmp_path, batch_size=10)
+    assert make(source, tmp_path, batch_size=10).made == COUNT - 30
+
+
+def test_on_a_cluster_a_batch_is_flushed_where_it_was_written(
+    spec: DatasetSpec, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from single_image_gen.make.generate import make_batch
+    from single_image_gen.photo.source import load_source
+    from single_image_gen.workers.local import Work
+
+    sync, flushed = Target.sync, []
+
+    def noted(self: Target) -> None:
+        flushed.append(len(images_below(tmp_path)))
+        sync(self)
+
+    monkeypatch.setattr(Target, "sync", noted)
+    work = Work(spec, str(tmp_path), [load_source(str(source))], durable=True)
+    assert make_batch(work, load_engine(spec.engine), range(7)).count == 7
+    assert flushed == [7]
 
 
 # The lock
