@@ -25,7 +25,7 @@ from single_image_gen.make.contact_sheet import COUNT, contact_sheet
 from single_image_gen.make.forecast import check_room, forecast
 from single_image_gen.make.progress import Progress
 from single_image_gen.make.survey import survey_target
-from single_image_gen.photo.find import find_sources
+from single_image_gen.photo.find import find_sources, select_sources
 from single_image_gen.photo.memory import SharedSources, open_sources
 from single_image_gen.recipe import DEFAULT_QUALITY, IMAGENET_SIZE, MAX_PIXELS, SCRIPT
 from single_image_gen.target.commit import GroupCommit
@@ -154,10 +154,11 @@ def generate(
         engine: "native" or "torchvision" (the reference); by default the native one, or the
             reference where that cannot be loaded.
         batch_size: images in a unit of work, a resume point, a tar; None for automatic.
+        num_sources: that many of the images found, drawn at random from `seed`; None for all.
         workers: who does the work.
         options: how the run behaves.
-        known: what the sources must hold and how their classes are named; by default whatever
-            they do.
+        known: what the files must hold and how their classes are named, in the order of
+            `imgpath`; by default classes are named by the files.
 
     Raises:
         SourceError: a source cannot be used, or is not the known one.
@@ -181,11 +182,9 @@ def generate(
     targetpath = os.fspath(targetpath)
     check_path(targetpath)
     engine = choose_engine(engine)
-    paths = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
-    paths = [os.fspath(path) for path in paths]
-    found = (
-        find_sources(paths) if num_sources is None else select_sources(paths, num_sources, seed)
-    )
+    given = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
+    paths = [os.fspath(path) for path in given]
+    found = find_sources(paths) if num_sources is None else select_sources(paths, num_sources, seed)
     sources = _open_sources(found, known, options)
     spec = DatasetSpec(
         sources=sources.infos,
@@ -220,12 +219,12 @@ def _open_sources(
     paths: Sequence[str], known: Sequence[SourceInfo], options: RunOptions
 ) -> SharedSources:
     """The sources, decoded, with progress on stderr if that takes long."""
-    with Progress(len(paths), 0, quiet=options.quiet, unit="source") as progress:
+    with Progress(len(paths), 0, quiet=options.quiet, unit="source", delay=1) as progress:
         return open_sources(
             paths,
             max_pixels=options.max_pixels,
             known=known,
-            on_progress=lambda done, _: progress.set(done),
+            on_progress=lambda *_: progress.add(1),
         )
 
 
@@ -407,7 +406,9 @@ def _make_pending(
     try:
         with (
             GroupCommit(work.targetpath, metadata, durable=run.options.durable) as commit,
-            Progress(share, share - pending, quiet=run.options.quiet) as progress,
+            Progress(
+                share, share - pending, quiet=run.options.quiet, reported=pool.reported
+            ) as progress,
             contextlib.closing(results),
         ):
             for record in results:

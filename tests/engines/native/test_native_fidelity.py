@@ -20,11 +20,11 @@ from native_cases import (
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT, Recipe
+from single_image_gen.draw.geometry import Box, upright
+from single_image_gen.draw.params import draw_params
 from single_image_gen.engines import native
 from single_image_gen.engines import torchvision as reference
 from single_image_gen.engines.native.workspace import Workspace
-from single_image_gen.draw.geometry import Box, upright
-from single_image_gen.draw.params import draw_params
 from single_image_gen.photo.source import load_source
 
 if TYPE_CHECKING:

@@ -27,12 +27,12 @@ from native_cases import (
 )
 
 from single_image_gen import PAPER, SCRIPT
+from single_image_gen.draw.geometry import Box
+from single_image_gen.draw.params import draw_params
 from single_image_gen.engines import native
 from single_image_gen.engines.native.levels import Table
 from single_image_gen.engines.native.library import BAD_JOB, BAD_SOURCE, OK, Level, load_library
 from single_image_gen.engines.native.workspace import JOB, Workspace
-from single_image_gen.draw.geometry import Box
-from single_image_gen.draw.params import draw_params
 
 if TYPE_CHECKING:
     from pathlib import Path

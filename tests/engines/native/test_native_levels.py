@@ -18,10 +18,10 @@ from native_cases import ROOT, SOURCES, params, picture, psnr, source_of, system
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT, Recipe
-from single_image_gen.engines import native
-from single_image_gen.engines.native import levels, library, workspace
 from single_image_gen.draw.geometry import Box
 from single_image_gen.draw.params import draw_params
+from single_image_gen.engines import native
+from single_image_gen.engines.native import levels, library, workspace
 
 RECIPES = pytest.mark.parametrize("base", [SCRIPT, PAPER], ids=["script", "paper"])
 
