@@ -20,7 +20,7 @@ from single_image_gen.make.rerender import (
     sensible_threads,
     split,
 )
-from single_image_gen.photo.memory import LazySources
+from single_image_gen.photo.memory import SharedSources
 from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.finish import finish_dataset
@@ -146,7 +146,7 @@ def _render(
     seen = [(0, min(COUNT, spec.num_imgs))] if preview else []
     if not ranges + seen:
         return 0
-    sources = LazySources(locate(spec, ranges + seen, imgpath), max_pixels=max_pixels)
+    sources = SharedSources(locate(spec, ranges + seen, imgpath), max_pixels=max_pixels)
     work = Work(spec, os.path.abspath(target.path), sources, durable=False)
     tasks: list[Task] = [(do_mend, work, part) for mend in mends for part in _parts(mend, spec)]
     if preview:

@@ -24,8 +24,8 @@ from single_image_gen.make.contact_sheet import COUNT, contact_sheet
 from single_image_gen.make.forecast import check_room, forecast
 from single_image_gen.make.progress import Progress
 from single_image_gen.make.survey import survey_target
-from single_image_gen.photo.memory import open_sources
-from single_image_gen.photo.source import find_sources
+from single_image_gen.photo.find import find_sources
+from single_image_gen.photo.memory import SharedSources, open_sources
 from single_image_gen.recipe import DEFAULT_QUALITY, IMAGENET_SIZE, MAX_PIXELS, SCRIPT
 from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
@@ -184,9 +184,9 @@ def generate(
     targetpath = os.fspath(targetpath)
     check_path(targetpath)
     engine = choose_engine(engine)
-    sources, infos = _open_sources(imgpath, known, workers, options)
+    sources = _open_sources(imgpath, known, options)
     spec = DatasetSpec(
-        sources=infos,
+        sources=sources.infos,
         recipe=recipe,
         seed=seed,
         num_imgs=num_imgs,
@@ -217,15 +217,13 @@ def generate(
 def _open_sources(
     imgpath: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     known: Sequence[SourceInfo],
-    workers: Workers,
     options: RunOptions,
-) -> tuple[Sources, tuple[SourceInfo, ...]]:
+) -> SharedSources:
     paths = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
     return open_sources(
         find_sources([os.fspath(path) for path in paths]),
         max_pixels=options.max_pixels,
         known=known,
-        share=workers.backend in ("loky", "threading"),
     )
 
 

@@ -21,7 +21,7 @@ from conftest import (
 from PIL import Image
 
 from single_image_gen.cli.main import main
-from single_image_gen.photo.source import find_sources
+from single_image_gen.photo.find import find_sources
 from single_image_gen.text import counted, size_of
 
 if TYPE_CHECKING:
