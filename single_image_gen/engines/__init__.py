@@ -58,6 +58,11 @@ def load_engine(name: str) -> Render:
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
         # torchvision beside a torch that it was not built for raises RuntimeError or AttributeError
         reason = " ".join(str(error).split())
+        if "failed to map segment" in reason or "cannot allocate memory" in reason.lower():
+            raise EngineError(
+                f"the {name} engine cannot be loaded ({reason}): raise the limit of memory "
+                "(ulimit -v)"
+            ) from error
         raise EngineError(
             f"the {name} engine cannot be loaded ({reason}): install matching versions with "
             "pip install --upgrade torch torchvision"

@@ -17,8 +17,8 @@ from single_image_gen.dataset.sample import make_sample
 from single_image_gen.engines import load_engine
 from single_image_gen.target.writers import members
 from single_image_gen.text import counted, duration_of, size_of
-from single_image_gen.workers.backends import usable_cpus
-from single_image_gen.workers.local import use_threads
+from single_image_gen.workers.pool import usable_cpus
+from single_image_gen.workers.task import set_library_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,7 +208,7 @@ def _measure(survey: Survey, sources: Sources, max_images: int, max_seconds: flo
     sizes: list[int] = []
     opening: dict[int, float] = {}
     seconds = 0.0
-    threads = use_threads(1, 1)
+    threads = set_library_threads(1, 1)
     try:
         for index in _spread(spec, max_images):
             began = time.perf_counter()
@@ -224,7 +224,7 @@ def _measure(survey: Survey, sources: Sources, max_images: int, max_seconds: flo
             if seconds + sum(opening.values()) > max_seconds and len(sizes) >= MIN_IMAGES:
                 break
     finally:
-        use_threads(*threads)
+        set_library_threads(*threads)
     return _Measured(sizes, seconds / len(sizes), fmean(opening.values()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import time
@@ -35,7 +36,12 @@ from single_image_gen.target.layout import DATASET, INFO, PREVIEW, WORK
 from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import DatasetMetadata
 from single_image_gen.target.overwrite import remove_dataset
-from single_image_gen.target.preflight import check_path, check_writable, refusing_unusable
+from single_image_gen.target.preflight import (
+    check_path,
+    check_recorded_files,
+    check_writable,
+    refusing_unusable,
+)
 from single_image_gen.target.resume import (
     check_not_replaced,
     join_dataset,
@@ -45,28 +51,23 @@ from single_image_gen.target.resume import (
 from single_image_gen.target.versions import current_versions
 from single_image_gen.target.writers import WRITERS
 from single_image_gen.text import counted
-from single_image_gen.workers import Workers
-from single_image_gen.workers.backends import (
-    ALL_OF_THE_CLUSTER,
-    CLUSTERS,
-    connect,
-    default_threads,
-)
-from single_image_gen.workers.local import Work, run_tasks
+from single_image_gen.workers import CLUSTERS, MAX_THREADS, Workers
+from single_image_gen.workers.pool import open_pool, worker_count
+from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import Format
-    from single_image_gen.engines import Render
     from single_image_gen.make.forecast import Forecast
     from single_image_gen.make.survey import Survey
     from single_image_gen.photo.source import SourceInfo
     from single_image_gen.recipe import Recipe
     from single_image_gen.target.journal import BatchRecord, JournalFault
     from single_image_gen.target.resume import TargetContents
-    from single_image_gen.workers.local import Task
+    from single_image_gen.workers.pool import Pool
+    from single_image_gen.workers.task import Task
 
 MANY_FILES = 1_000_000
 
@@ -120,7 +121,8 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        check_range("max_pixels", self.max_pixels, 1, MOST_MAX_PIXELS)
+        max_pixels = check_range("max_pixels", self.max_pixels, 1, MOST_MAX_PIXELS)
+        object.__setattr__(self, "max_pixels", max_pixels)
 
 
 def generate(
@@ -169,7 +171,7 @@ def generate(
         WorkerUnfit: a cluster's worker sees other files, or has other libraries.
     """
     if batch_size is not None:
-        check_range("batch_size", batch_size, 1, MAX_NUM_IMGS)
+        batch_size = check_range("batch_size", batch_size, 1, MAX_NUM_IMGS)
     if options.overwrite and workers.shard.count > 1:
         raise UsageError(
             f"overwrite with {workers.shard}: each shard would remove what the others have made; "
@@ -189,8 +191,7 @@ def generate(
         engine=engine,
         batch_size=batch_size or 0,
     )
-    threads = workers.threads or default_threads(workers.backend, workers.scheduler)
-    run = Run(spec, targetpath, sources, workers, threads, options, batch_size is None)
+    run = Run(spec, targetpath, sources, workers, options, batch_size is None)
     with refusing_unusable(targetpath):
         survey = survey_target(
             targetpath,
@@ -204,8 +205,9 @@ def generate(
     if options.dry_run:
         return _forecast(run, survey)
     check_room(survey, sources)
-    with connect(workers.backend, workers.scheduler, threads):
-        return _make_dataset(run)
+    pending = itertools.islice(survey.plan.pending(survey.done), MAX_THREADS)
+    with open_pool(workers, tasks=1 + sum(1 for _ in pending)) as pool:
+        return _make_dataset(run, pool)
 
 
 def _open_sources(
@@ -232,7 +234,6 @@ class Run:
         targetpath: where.
         sources: the decoded sources, or the way to them.
         workers: who does the work.
-        threads: how many of them.
         options: how the run behaves.
         keep_batch_size: take over the size of tars that are there already.
     """
@@ -241,7 +242,6 @@ class Run:
     targetpath: str
     sources: Sources
     workers: Workers
-    threads: int
     options: RunOptions
     keep_batch_size: bool
 
@@ -290,13 +290,12 @@ def _forecast(run: Run, survey: Survey) -> Summary:
     """The summary of a dry run."""
     if survey.images:
         check_writable(run.targetpath)
-    on_cluster = run.threads == ALL_OF_THE_CLUSTER
-    foretold = forecast(survey, run.sources, None if on_cluster else run.threads)
+    foretold = forecast(survey, run.sources, worker_count(run.workers))
     missing = survey.spec.num_imgs - survey.done.count(survey.spec.num_imgs)
     return Summary(survey.spec, run.targetpath, 0, 0, 0.0, missing, 0, foretold)
 
 
-def _make_dataset(run: Run) -> Summary:
+def _make_dataset(run: Run, pool: Pool) -> Summary:
     """Do this process's share of what is pending, and finish the dataset if it was the last."""
     began = time.monotonic()
     with refusing_unusable(run.targetpath):
@@ -308,7 +307,7 @@ def _make_dataset(run: Run) -> Summary:
         spec, done = metadata.spec, journal.done
         made = written = 0
         if not _is_finished(target, spec, journal):
-            made, written = _make_pending(target, run, metadata, done)
+            made, written = _make_pending(target, run, pool, metadata, done)
             _, journal = finish_dataset(target, lock, metadata)
     missing = spec.num_imgs - journal.done.count(spec.num_imgs)
     stored = 0 if missing else sum(record.bytes for record in journal.records)
@@ -322,6 +321,7 @@ def _begin(target: Target, lock: RunLock, run: Run) -> tuple[DatasetMetadata, Jo
     contents = read_target(target)
     if not (options.overwrite and contents.metadata):
         joined = _join(target, contents, run, asked)
+        check_recorded_files(target, joined.spec, contents.journal.done)
         if _is_finished(target, joined.spec, contents.journal):
             return joined, contents.journal  # nothing is written, not even a lock
         lock.share()
@@ -374,7 +374,7 @@ def _is_finished(target: Target, spec: DatasetSpec, journal: JournalContents) ->
 
 
 def _make_pending(
-    target: Target, run: Run, metadata: DatasetMetadata, done: IndexSet
+    target: Target, run: Run, pool: Pool, metadata: DatasetMetadata, done: IndexSet
 ) -> tuple[int, int]:
     """Make this process's share of what is pending; (images, bytes) that were made."""
     spec, workers, options = metadata.spec, run.workers, run.options
@@ -397,12 +397,7 @@ def _make_pending(
     if not (pending or preview):
         return 0, 0
     made = written = 0
-    results = run_tasks(
-        _tasks(work, plan.pending(done), preview=preview),
-        spec.engine,
-        run.threads,
-        workers.backend,
-    )
+    results = pool.run(work, _tasks(plan.pending(done), preview=preview))
     try:
         with (
             GroupCommit(work.targetpath, metadata, durable=options.durable) as journal,
@@ -420,29 +415,30 @@ def _make_pending(
     return made, written
 
 
-def _tasks(work: Work, batches: Iterator[range], *, preview: bool) -> Iterator[Task]:
+def _tasks(batches: Iterator[range], *, preview: bool) -> Iterator[Task[BatchRecord | None]]:
     """The pending batches, and after the first of them the contact sheet, to be had early."""
-    tasks: Iterator[Task] = ((make_batch, work, batch) for batch in batches)
+    tasks = (functools.partial(make_batch, batch=batch) for batch in batches)
     yield from itertools.islice(tasks, 1)
     if preview:
-        yield (make_preview, work, None)
+        yield make_preview
     yield from tasks
 
 
-def make_batch(work: Work, render: Render, batch: range) -> BatchRecord:
+def make_batch(work: Work, batch: range) -> BatchRecord:
     """Make the images of a batch; its record, which is not in the journal yet."""
     with Target(work.targetpath) as target:
         with WRITERS[work.spec.format](target, work.spec, batch) as writer:
-            for sample in make_samples(work.spec, work.sources, render, batch):
+            for sample in make_samples(work.spec, work.sources, work.load_engine(), batch):
                 writer.write(sample)
+                work.report(1)
         if work.durable:
             target.sync()
     return writer.record
 
 
-def make_preview(work: Work, render: Render, _: None) -> None:
+def make_preview(work: Work) -> None:
     """Make preview.png."""
-    spec = work.spec
+    spec, render = work.spec, work.load_engine()
     images = [
         render_pixels(spec, work.sources, render, index, params)
         for index, params in draw_range(spec, range(min(COUNT, spec.num_imgs)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 from dataclasses import dataclass, replace
@@ -17,18 +18,17 @@ from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.layout import DATASET, WORK, patch_name
 from single_image_gen.target.preflight import check_above, check_not_inside, refusing_unusable
-from single_image_gen.workers.backends import usable_cpus
-from single_image_gen.workers.local import Work, run_tasks
+from single_image_gen.workers import Workers
+from single_image_gen.workers.pool import open_pool, usable_cpus
+from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.engines import Render
     from single_image_gen.make.description import Range
     from single_image_gen.photo.source import Source, SourceInfo
-    from single_image_gen.workers.local import Result
 
 # Images in a task: enough to outweigh the cost of sending it.
 TASK = 64
@@ -213,13 +213,16 @@ def _render_all(
     work: Work, ranges: Sequence[Range], threads: int, *, quiet: bool
 ) -> tuple[int, int]:
     images = size = 0
-    tasks = ((do_files, work, part) for part in split(ranges))
-    results = run_tasks(tasks, work.spec.engine, threads, "loky")
-    progress = Progress(sum(stop - first for first, stop in ranges), 0, quiet=quiet)
-    with progress, contextlib.closing(results):
-        for count, written in results:
-            images, size = images + count, size + written
-            progress.add(count)
+    count = sum(stop - first for first, stop in ranges)
+    tasks = (functools.partial(do_files, ranges=part) for part in split(ranges))
+    with (
+        open_pool(Workers(threads), 1 + count // TASK) as pool,
+        Progress(count, 0, quiet=quiet) as progress,
+        contextlib.closing(pool.run(work, tasks)) as results,
+    ):
+        for made, written in results:
+            images, size = images + made, size + written
+            progress.add(made)
     return images, size
 
 
@@ -244,19 +247,20 @@ def split(ranges: Iterable[Range]) -> Iterator[list[Range]]:
         yield task
 
 
-def do_files(work: Work, render: Render, ranges: list[Range]) -> Result:
-    """Write the images of a task."""
+def do_files(work: Work, ranges: list[Range]) -> tuple[int, int]:
+    """Write the images of a task; returns (images, bytes)."""
     size = 0
     with Target(work.targetpath) as target:
-        for index, jpeg in jpegs(work, render, ranges):
+        for index, jpeg in jpegs(work, ranges):
             name = f"{work.spec.class_name(index)}/{patch_name(index)}"
             target.place(jpeg, name, parents=True)
             size += len(jpeg)
     return sum(stop - first for first, stop in ranges), size
 
 
-def jpegs(work: Work, render: Render, ranges: Iterable[Range]) -> Iterator[tuple[int, bytes]]:
+def jpegs(work: Work, ranges: Iterable[Range]) -> Iterator[tuple[int, bytes]]:
     """(index, file's bytes) for each index of the ranges."""
     for first, stop in ranges:
-        for sample in make_samples(work.spec, work.sources, render, range(first, stop)):
+        for sample in make_samples(work.spec, work.sources, work.load_engine(), range(first, stop)):
             yield sample.index, sample.jpeg
+            work.report(1)

@@ -1,13 +1,15 @@
-"""Who does the work: processes, threads, clusters; and which share of it."""
+"""Who does the work: processes, threads or a cluster; and which shard of it."""
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 from single_image_gen.errors import UsageError
 from single_image_gen.workers.shard import WHOLE, Shard
 
-BACKENDS = ("loky", "threading", "dask", "ray")
+CLUSTERS = ("dask", "ray")
+BACKENDS = ("loky", "threading", *CLUSTERS)
 MAX_THREADS = 4096
 
 
@@ -16,7 +18,8 @@ class Workers:
     """Who does the work; nothing here changes an image.
 
     Attributes:
-        threads: workers, 1 to 4096; None for all usable CPUs, or all of an existing cluster's.
+        threads: number of workers, 1 to 4096; None for all usable CPUs, or for all workers of an
+            existing cluster.
         backend: "loky" (processes), "threading", "dask" or "ray".
         scheduler: address of an existing Dask scheduler or Ray head.
         shard: this process's share of the batches.
@@ -31,10 +34,20 @@ class Workers:
     shard: Shard = WHOLE
 
     def __post_init__(self) -> None:
-        """Check every value."""
-        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
-            raise UsageError(f"threads must be 1 to {MAX_THREADS}, got {self.threads}")
+        """Check every value; a NumPy integer becomes an int."""
+        if self.threads is not None:
+            object.__setattr__(self, "threads", _thread_count(self.threads))
         if self.backend not in BACKENDS:
             raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
-        if self.scheduler and self.backend not in ("dask", "ray"):
+        if self.scheduler and self.backend not in CLUSTERS:
             raise UsageError(f"scheduler needs backend dask or ray, got {self.backend}")
+
+
+def _thread_count(value: int) -> int:
+    try:
+        count = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = 0
+    if not 1 <= count <= MAX_THREADS:
+        raise UsageError(f"threads must be a whole number from 1 to {MAX_THREADS}, got {value!r}")
+    return count

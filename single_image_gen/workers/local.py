@@ -1,198 +1,215 @@
-"""Tasks over joblib's workers: processes, this process's threads, or a cluster's."""
+"""Workers of this machine: processes and threads through joblib, or this process alone."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import signal
+import errno
+import multiprocessing
+import os
+import pickle
 import threading
 import warnings
 from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from io import FileIO
 from typing import TYPE_CHECKING, Any
 
+from joblib import Parallel, delayed, parallel_config
+
 from single_image_gen.engines import load_engine
-from single_image_gen.errors import WorkerLost
-from single_image_gen.target.versions import current_versions
-from single_image_gen.workers.backends import lost, on_worker, open_backend
+from single_image_gen.errors import BackendError, WorkerLost
+from single_image_gen.workers.children import follow_parent, signals_blocked
+from single_image_gen.workers.task import R, Task, Work, run_in_process, set_library_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
-    from single_image_gen.dataset.sample import Sources
-    from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.engines import Render
-
-    Result = Any  # what a task's function returns
-    Function = Callable[["Work", Render, Any], Result]
-    Task = tuple[Function, "Work", Any]
-    Results = Generator[Result, None, None]
-
-# How long a task that is told to stop may take to its next image.
+# How long a task in a thread may take to its next image when it is told to stop.
 STOP_SECONDS = 10.0
-
-
-@dataclass(frozen=True, eq=False)
-class Work:
-    """What a worker needs to know to do any batch; small to send.
-
-    Attributes:
-        spec: the dataset.
-        targetpath: absolute, on a file system that all workers share.
-        sources: the decoded sources, or the way to them.
-        durable: flush a batch to disk before its record is returned.
-        versions: which the machines of a cluster must have too; empty for any.
-    """
-
-    spec: DatasetSpec
-    targetpath: str
-    sources: Sources
-    durable: bool
-    versions: dict[str, str] = field(default_factory=dict)
-
-
-def run_tasks(tasks: Iterable[Task], engine: str, threads: int, backend: str) -> Results:
-    """The tasks' results as they come in; closing the iterator stops the tasks.
-
-    Raises:
-        WorkerLost: a worker process was killed.
-        Exception: what a task raised; the other tasks are stopped.
-    """
-    from joblib import Parallel, delayed  # noqa: PLC0415 - slow to import, and --help needs none
-
-    processes = backend == "loky" and threads > 1
-    here = None if processes or backend in ("dask", "ray") else _Here()
-    with contextlib.ExitStack() as stack:
-        return_as = stack.enter_context(open_backend(backend, threads))
-        if here:
-            load_engine(engine)  # before its libraries are told how many threads to use
-            stack.callback(use_threads, *use_threads(1, 1))
-            stack.callback(here.stop)
-        parallel = Parallel(
-            n_jobs=threads, return_as=return_as, batch_size=1, pre_dispatch="2 * n_jobs"
-        )
-        far = not (here or processes)
-        calls = (delayed(run_task)(here, far, *task) for task in tasks)
-        results: Any = None
-        try:
-            # workers inherit this until `follow_parent`; and joblib is not cut short starting them
-            with _signals_blocked() if processes else contextlib.nullcontext():
-                results = parallel(calls)
-            for result in results:  # noqa: UP028 - so that closing ends here, and not in joblib
-                yield result
-        except (Exception, asyncio.CancelledError) as error:
-            if reason := _why_lost(error):
-                raise WorkerLost(reason) from None
-            raise
-        finally:
-            with warnings.catch_warnings():
-                # joblib warns that unfinished tasks are dropped, which is what is wanted here
-                warnings.simplefilter("ignore")
-                if hasattr(results, "close"):
-                    results.close()
+# What joblib warns of and is wanted here: unfinished tasks are dropped when a run is stopped, and a
+# worker that has grown by 300 MB, as it does with large sources, is replaced by a new one.
+EXPECTED_WARNINGS = (".*tasks which were still being processed", "A worker stopped while some jobs")
 
 
 @contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    from multiprocessing import resource_tracker  # noqa: PLC0415 - slow to import
+def open_processes(count: int) -> Iterator[Processes]:
+    """Worker processes; they start with the first task and are kept for later pools.
 
-    from joblib.externals.loky.backend import resource_tracker as lokys  # noqa: PLC0415
+    Raises:
+        BackendError: the system denies what they need.
+    """
+    settings = {"initializer": follow_parent, "initargs": (os.getpid(),)}
+    with contextlib.ExitStack() as stack:
+        try:
+            with signals_blocked():
+                # where such a lock cannot be had, joblib has no loky, and does not say why
+                multiprocessing.get_context("spawn").Lock()
+                with parallel_config(backend="loky", inner_max_num_threads=1, **settings):
+                    parallel = stack.enter_context(_parallel(count))
+        except OSError as error:
+            raise BackendError(_why_denied(error)) from None
+        stack.enter_context(_expected_warnings_ignored())
+        yield Processes(parallel, stack.enter_context(contextlib.closing(_PipeCounter())))
 
-    for tracker in (resource_tracker, lokys):
-        tracker.ensure_running()  # which at first unblocks signals, whatever they were before
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
+
+@contextlib.contextmanager
+def open_threads(count: int) -> Iterator[Threads]:
+    """Threads of this process; one is the calling thread itself."""
+    with _expected_warnings_ignored():
+        yield Threads(count)
+
+
+@contextlib.contextmanager
+def _expected_warnings_ignored() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for message in EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message, UserWarning)
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _why_lost(error: BaseException) -> str | None:
-    """In words, if the error says that a worker died."""
-    if not isinstance(error, BrokenExecutor):
-        return lost(error)
-    killed = "SIGKILL" in str(error)
-    return "a worker process was killed" + (
-        " (SIGKILL), most likely because memory ran out: use fewer --threads" if killed else ""
+def _parallel(count: int, **settings: Any) -> Parallel:
+    return Parallel(
+        n_jobs=count,
+        return_as="generator_unordered",
+        batch_size=1,
+        pre_dispatch="2 * n_jobs",
+        **settings,
     )
 
 
-class _Here:
-    """The tasks in this process's own threads, to be stopped together."""
+def _why_denied(error: OSError) -> str:
+    """In words, why no worker process can be started."""
+    what = f"worker processes cannot be started ({error.strerror or error}"
+    if error.errno == errno.ENOSPC:
+        return f"{what} in /dev/shm, for their semaphores): enlarge it, or use --backend threading"
+    return f"{what}): raise the limit, or use --backend threading"
+
+
+class Processes:
+    """A pool of worker processes."""
+
+    def __init__(self, parallel: Parallel, counter: _PipeCounter) -> None:
+        self._parallel = parallel
+        self._counter = counter
+
+    def reported(self) -> int:
+        """Images reported so far; always 0 where there is no /proc."""
+        return self._counter.total()
+
+    def run(self, work: Work, tasks: Iterable[Task[R]]) -> Generator[R, None, None]:
+        """See `Pool.run`."""
+        pickled = pickle.dumps(replace(work, report=self._counter.report))
+        call = delayed(run_in_process)
+        try:
+            with signals_blocked():
+                results = self._parallel(call(pickled, task) for task in tasks)
+            with contextlib.closing(results):
+                yield from results
+        except BrokenExecutor as error:
+            killed = "SIGKILL" in str(error)
+            raise WorkerLost(
+                "a worker process was killed"
+                + (" (SIGKILL), most likely because memory ran out" if killed else "")
+                + ": use fewer --threads" * killed
+            ) from None
+
+
+class _PipeCounter:
+    """Counts images that other processes report: each writes a byte per image to a pipe.
+
+    They open the pipe by its name in /proc; where there is none, nothing is counted.
+    """
 
     def __init__(self) -> None:
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        self._read = open(read, "rb", buffering=0)  # noqa: SIM115 - closed by `close`
+        self._write = open(write, "wb", buffering=0)  # noqa: SIM115 - likewise
+        self._total = 0
+        self._lock = threading.Lock()
+        self.report = _PipeReport(f"/proc/{os.getpid()}/fd/{write}")
+
+    def total(self) -> int:
+        with self._lock:
+            while data := self._read.read(2**16):
+                self._total += len(data)
+            return self._total
+
+    def close(self) -> None:
+        self._read.close()
+        self._write.close()
+
+
+class _PipeReport:
+    """A worker's side of the pipe; pickles as the pipe's name."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file: FileIO | None = None
+
+    def __reduce__(self) -> tuple[type[_PipeReport], tuple[str]]:
+        return _PipeReport, (self._path,)
+
+    def __call__(self, images: int) -> None:
+        with contextlib.suppress(OSError):
+            if self._file is None:
+                self._file = FileIO(self._path, "wb", opener=_open_nonblocking)
+            self._file.write(bytes(images))  # what a full pipe does not take is not counted
+
+
+def _open_nonblocking(path: str, _flags: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+class Threads:
+    """A pool of threads."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
         self._changed = threading.Condition()
         self._running = 0
+        self._reported = 0
         self._stopped = False
 
-    def run(self, function: Function, work: Work, render: Render, argument: Any) -> Result:
-        """Do a task, until `stop`."""
+    def reported(self) -> int:
+        """Images reported so far."""
+        return self._reported
 
-        def render_on(*arguments: Any) -> Any:
-            if self._stopped:
-                raise _Stopped
-            return render(*arguments)
+    def run(self, work: Work, tasks: Iterable[Task[R]]) -> Generator[R, None, None]:
+        """See `Pool.run`."""
+        load_engine(work.spec.engine)  # before its libraries are told how many threads to use
+        work = replace(work, report=self._report)
+        self._stopped = False
+        parallel = _parallel(self._count, backend="threading")
+        with contextlib.ExitStack() as stack:
+            stack.callback(set_library_threads, *set_library_threads(1, 1))
+            stack.callback(self._stop)
+            results = parallel(delayed(self._do)(task, work) for task in tasks)
+            stack.enter_context(contextlib.closing(results))
+            yield from results
 
+    def _do(self, task: Task[R], work: Work) -> R:
         with self._changed:
             self._running += 1
         try:
-            return function(work, render_on, argument)
+            return task(work)
         finally:
             with self._changed:
                 self._running -= 1
                 self._changed.notify_all()
 
-    def stop(self) -> None:
-        """End the tasks that still run: joblib would leave them to write on unseen."""
+    def _report(self, images: int) -> None:
+        with self._changed:
+            self._reported += images
+            if self._stopped:
+                raise _Stopped
+
+    def _stop(self) -> None:
+        """Stop the running tasks at their next image; joblib would leave them to write on."""
         with self._changed:
             self._stopped = True
             self._changed.wait_for(lambda: not self._running, STOP_SECONDS)
 
 
 class _Stopped(Exception):  # noqa: N818 - it says what happened
-    """Another task failed, or the run was interrupted."""
-
-
-def run_task(
-    here: _Here | None,
-    far: bool,  # noqa: FBT001 - by position, through joblib
-    function: Function,
-    work: Work,
-    argument: Any,
-) -> Result:
-    """Do one task: in the process of `run_tasks` (`here`), on a cluster (`far`), or in a worker."""
-    engine = work.spec.engine
-    if here:
-        return here.run(function, work, load_engine(engine), argument)
-    with contextlib.ExitStack() as stack:
-        if far:
-            stack.enter_context(on_worker(work.versions, lambda: current_versions(engine)))
-        render = load_engine(engine)
-        use_threads(1, 1)  # the workers are the parallelism
-        return function(_kept(work), render, argument)
-
-
-_latest: dict[str, Any] = {}
-_keeping = threading.Lock()  # a cluster's worker may have several threads, and several datasets
-
-
-def _kept(work: Work) -> Work:
-    """The work, with what this process has decoded already if it is of the same sources.
-
-    Each task arrives with a copy of its own, whose sources are not open yet.
-    """
-    with _keeping:
-        if _latest.get("of") != work.spec.sources:
-            _latest.update(of=work.spec.sources, sources=work.sources)
-        return replace(work, sources=_latest["sources"])
-
-
-def use_threads(opencv: int, torch_: int) -> tuple[int, int]:
-    """Set how many threads the engines' libraries use; returns what it was."""
-    import cv2  # noqa: PLC0415 - slow to import, and --help needs none
-    import torch  # noqa: PLC0415 - likewise
-
-    before = cv2.getNumThreads(), torch.get_num_threads()
-    cv2.setNumThreads(opencv)
-    torch.set_num_threads(torch_)
-    return before
+    """The run has ended, by an error of another task or by an interruption."""

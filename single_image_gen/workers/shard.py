@@ -1,4 +1,4 @@
-"""Which share of the work is this process's, from the variables that clusters set."""
+"""Which shard of the batches this process makes, from the variables that clusters set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shard:
-    """A share of the batches: `number` of `count`, counted from 0, and where that was read."""
+    """A part of the batches: `number` of `count`, counted from 0, and where that was read."""
 
     number: int
     count: int
@@ -26,12 +26,17 @@ class Shard:
 
 WHOLE = Shard(0, 1, "the whole dataset")
 
+# (variable of the rank, of the number of ranks, what sets them)
+SRUN_STEP = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun step")
+OPEN_MPI = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "Open MPI")
+TORCHRUN = ("RANK", "WORLD_SIZE", "torchrun")
+
 
 def parse_shard(text: str, environ: Mapping[str, str]) -> Shard:
-    """The share that `--shard` names: "I/N", "auto" or "none".
+    """The shard that `--shard` names: "I/N", "auto" or "none".
 
     Raises:
-        UsageError: it names none.
+        UsageError: it is none of these.
     """
     if text == "none":
         return WHOLE
@@ -46,36 +51,33 @@ def parse_shard(text: str, environ: Mapping[str, str]) -> Shard:
 
 
 def detect_shard(environ: Mapping[str, str]) -> Shard:
-    """The share that the cluster's variables name; the whole dataset where there are none.
+    """The shard that the cluster's variables name; the whole dataset if there are none.
 
     Read in this order: a Slurm array (times the tasks of its srun step), an srun step, Open MPI,
-    torchrun. PBS, LSF, SGE and Kubernetes tell a task its index, but not of how many.
+    torchrun. PBS, LSF, SGE and Kubernetes give a task its index, but not the number of tasks.
 
     Raises:
         UsageError: an index without a usable count; the message says what to pass instead.
     """
-    array = _slurm_array(environ)
-    step = _pair(environ, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun step")
-    if array and step and step.count > 1:
+    if array := _slurm_array(environ):
+        step = _rank(environ, *SRUN_STEP) or WHOLE
+        if step.count == 1:
+            return array
         return Shard(
             array.number * step.count + step.number,
             array.count * step.count,
             f"{array.found}; {step.found}",
         )
-    for shard in (
-        array,
-        step,
-        _pair(environ, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "Open MPI"),
-        _pair(environ, "RANK", "WORLD_SIZE", "torchrun"),
-    ):
-        if (shard is array and shard) or (shard and shard.count > 1):
+    for names in (SRUN_STEP, OPEN_MPI, TORCHRUN):  # after the first with several ranks none is read
+        shard = _rank(environ, *names)
+        if shard and shard.count > 1:
             return shard
     _refuse_index_alone(environ)
     return WHOLE
 
 
 def _slurm_array(environ: Mapping[str, str]) -> Shard | None:
-    """Task ID of an array MIN-MAX:STEP with COUNT tasks."""
+    """The task of an array MIN-MAX:STEP with COUNT tasks."""
     if "SLURM_ARRAY_TASK_ID" not in environ:
         return None
     names = ("ID", "MIN", "MAX", "STEP", "COUNT")
@@ -91,8 +93,8 @@ def _slurm_array(environ: Mapping[str, str]) -> Shard | None:
     return Shard((task - low) // step, count, found)
 
 
-def _pair(environ: Mapping[str, str], rank: str, size: str, what: str) -> Shard | None:
-    """A rank and a size, both set."""
+def _rank(environ: Mapping[str, str], rank: str, size: str, what: str) -> Shard | None:
+    """A rank and the number of ranks, if both are set."""
     if rank not in environ or size not in environ:
         return None
     found = f"{rank}={environ[rank]} {size}={environ[size]}"

@@ -1,17 +1,18 @@
 """SIGINT and SIGTERM end the program in order, once, and soon.
 
-A signal raises an exception in the main thread, wherever that is: usually it runs through all that
-is to be cleaned up, and stops the workers on its way. But it may come in a place that swallows it
-or makes another of it, such as an import of compiled code, or while something waits for what does
-not come. Files need no cleaning up to be right. So after a time the process ends regardless.
+A signal raises an exception in the main thread, which stops the workers and cleans up on its way
+out. But Python runs signal handlers in the main thread only, between two instructions: where that
+waits for a file system that does not answer, no handler runs. And the exception may be swallowed,
+or cleaning up may hang. Files need no cleaning up to be right. So a second thread watches for the
+signals, and ends the process if it has not ended after some time.
 """
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -22,8 +23,11 @@ from single_image_gen.errors import INTERRUPTED, TERMINATED
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
-SECONDS = {INTERRUPTED: 1.4, TERMINATED: 4.0}
+# After these the process ends, whether it has cleaned up or not.
+SECONDS = {signal.SIGINT: 1.4, signal.SIGTERM: 4.0}
+POLL_SECONDS = 0.3
 
 
 class Terminated(BaseException):
@@ -55,24 +59,26 @@ def ended_by_signals(messages: Mapping[int, str], *, program: bool) -> Iterator[
         return
     ending = _Ending(messages)
     if program:
-        atexit.register(ending.leave)  # so early that it comes after all others
-    before = {number: signal.signal(number, ending.begin) for number in CODES}
+        atexit.register(ending.leave)  # first registered, last called
+    handlers = {number: signal.signal(number, ending.begin) for number in SIGNALS}
     hooks = sys.unraisablehook, threading.excepthook
+    wakeup = signal.set_wakeup_fd(ending.start_watching(), warn_on_full_buffer=False)
     try:
         yield
     except BaseException:
-        if ending.error is not None:  # whatever became of it on its way
+        if ending.error is not None:  # it may have been replaced by another on its way
             raise ending.error from None
         raise
     finally:
         ending.told = True
         stopped = ending.error is not None
-        if not program:
-            sys.unraisablehook, threading.excepthook = hooks
-            ending.cancel()
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             after = signal.SIG_IGN if stopped else signal.SIG_DFL
             signal.signal(number, after if program else handler)
+        if not program:
+            sys.unraisablehook, threading.excepthook = hooks
+            signal.set_wakeup_fd(wakeup)
+            ending.stop_watching()
 
 
 class _Ending:
@@ -82,24 +88,17 @@ class _Ending:
         self.error: BaseException | None = None
         self.told = False
         self._messages = messages
-        self._cancelled = _thread.allocate_lock()
-        self._cancelled.acquire()
+        self._cancelled = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True, name="signals")
 
     def begin(self, number: int, _: Any) -> None:
-        """The signals' handler."""
-        for each in CODES:
+        """The signals' handler, in the main thread."""
+        for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         self.error = Terminated() if number == signal.SIGTERM else Interrupted()
-        # what is cut short may complain; the user knows why
+        # What is cut short may complain; the user knows why.
         sys.unraisablehook = threading.excepthook = _say_nothing
-        with contextlib.suppress(RuntimeError):  # no more threads
-            # not a threading.Thread: the main thread may be holding what that one needs
-            _thread.start_new_thread(self._end_regardless, (CODES[signal.Signals(number)],))
         raise self.error
-
-    def cancel(self) -> None:
-        """The end came in order."""
-        self._cancelled.release()
 
     def leave(self) -> None:
         """End the process before Python takes itself apart.
@@ -114,9 +113,34 @@ class _Ending:
                 stream.flush()
         os._exit(TERMINATED if isinstance(self.error, Terminated) else INTERRUPTED)
 
-    def _end_regardless(self, code: int) -> None:
-        if self._cancelled.acquire(timeout=SECONDS[code]):
+    def start_watching(self) -> int:
+        """Start the second thread.
+
+        Returns:
+            A descriptor for Python to write a byte to as soon as a signal comes.
+        """
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        with contextlib.suppress(RuntimeError):  # no more threads
+            self._watcher.start()
+        return self._write
+
+    def stop_watching(self) -> None:
+        """The end came in order."""
+        self._cancelled.set()
+        os.write(self._write, b"\0")
+        if self._watcher.ident is not None:
+            self._watcher.join()
+        os.close(self._read)
+        os.close(self._write)
+
+    def _watch(self) -> None:
+        # A signal that a thread blocks is pending for it until another thread has taken it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        number = self._wait_for_signal()
+        if number is None or self._cancelled.wait(SECONDS[number]):
             return
+        code = CODES[number]
         if not self.told:
             os.write(2, f"{self._messages[code]}\n".encode())
         # not imported: the main thread may be in the middle of that
@@ -124,6 +148,17 @@ class _Ending:
         for child in processes.active_children() if processes else ():
             child.kill()
         os._exit(code)
+
+    def _wait_for_signal(self) -> signal.Signals | None:
+        """The first signal, whether the main thread could take it or not."""
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        while not self._cancelled.is_set():
+            taken = set(os.read(self._read, 64)) if poll.poll(1000 * POLL_SECONDS) else set()
+            for number in SIGNALS:
+                if number in taken or number in signal.sigpending():
+                    return number
+        return None
 
 
 def _say_nothing(_: Any) -> None:

@@ -168,10 +168,38 @@ def test_rerunning_a_finished_dataset_changes_nothing(
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_resume_trusts_markers_and_looks_at_no_image(target: Path, source: Path) -> None:
-    shutil.rmtree(target / "train")
+def test_resume_trusts_the_journal_and_looks_at_no_image(target: Path, source: Path) -> None:
+    for path in images_below(target):
+        path.unlink()
     assert make(source, target).made == 0
-    assert not (target / "train").exists()
+    assert images_below(target) == []
+
+
+@pytest.mark.parametrize("missing", ["train", "train/photo", "train-000001.tar"])
+@pytest.mark.parametrize("count", [40, 50], ids=["finished", "begun"])
+def test_recorded_images_whose_folder_or_tar_is_missing_are_no_finished_dataset(
+    source: Path, tmp_path: Path, missing: str, count: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = "webdataset" if missing.endswith("tar") else "folder"
+    flags = ["--format", layout, "--batch_size", 20, "--num_imgs", count]
+    for number in range(0, 3, 1 if count == 40 else 3):
+        assert run(source, tmp_path, *flags, "--shard", f"{number}/3") == 0
+    if count == 50 and layout == "webdataset":
+        missing = "train-000000.tar"
+    path = tmp_path / missing
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    before = snapshot(tmp_path)
+    capsys.readouterr()
+    assert run(source, tmp_path, *flags) == 2
+    assert (
+        f"{missing if missing != 'train' else 'train/photo'} is missing" in capsys.readouterr().err
+    )
+    assert snapshot(tmp_path) == before
+    assert main(["verify", str(tmp_path), "--repair"]) == (0 if count == 40 else 1)
+    assert run(source, tmp_path, *flags) == 0
 
 
 def test_resume_does_what_is_missing_and_no_more(source: Path, tmp_path: Path) -> None:
@@ -947,18 +975,18 @@ def test_a_link_whose_answer_was_lost_counts(
 # A target that is lost
 
 
-LOSSES: dict[str, Any] = {
-    "removed": shutil.rmtree,
-    "without_dataset_json": lambda target: (target / "dataset.json").unlink(),
-    "overwritten": lambda target: make_other(target),  # noqa: PLW0108 - defined below
-    "moved_away": lambda target: target.rename(target.with_name("elsewhere")),
-}
-
-
 def make_other(target: Path) -> None:
     """The same dataset begun anew, with an id of its own."""
     metadata = read_metadata(str(target / "dataset.json"))
     (target / "dataset.json").write_bytes(replace(metadata, id="0" * 16).as_bytes())
+
+
+LOSSES: dict[str, Any] = {
+    "removed": shutil.rmtree,
+    "without_dataset_json": lambda target: (target / "dataset.json").unlink(),
+    "overwritten": make_other,
+    "moved_away": lambda target: target.rename(target.with_name("elsewhere")),
+}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -1033,7 +1061,7 @@ def test_overwrite_is_refused_while_a_real_run_is_at_work(
 ) -> None:
     flags = ("--num_imgs", 20_000, "--batch_size", 50)
     running = start(source, tmp_path, *flags)
-    request.addfinalizer(lambda: running.kill() or running.wait())
+    request.addfinalizer(lambda: running.kill() or running.communicate())
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("train/photo/*")):
         assert time.monotonic() < deadline

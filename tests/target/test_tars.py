@@ -497,7 +497,7 @@ def test_a_notice_points_to_tars_above_a_million_files(
     expected: bool,
 ) -> None:
     # the run itself would take an hour: it is stopped where its work would begin
-    monkeypatch.setattr("single_image_gen.make.generate.run_tasks", lambda *_: (one for one in ()))
+    monkeypatch.setattr("single_image_gen.workers.local.Threads.run", lambda *_: (n for n in ()))
     main(["--imgpath", str(photos[0]), "--targetpath", str(tmp_path), "--threads", "1", *options])
     lines = [line for line in capsys.readouterr().err.splitlines() if "notice" in line]
 

@@ -6,6 +6,7 @@ longer than those promised where the machine that tests may be busy; the promise
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import signal
@@ -30,7 +31,7 @@ from single_image_gen.target.journal import BatchRecord, write_marker
 from single_image_gen.target.metadata import target_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 RESUME = "single-image-gen: {}; what is finished is kept: rerun to resume"
 BUSY = 3.0  # seconds more than promised
@@ -160,17 +161,16 @@ MOMENTS: dict[str, Callable[[Run], Any]] = {
     "first_worker": lambda run: run.workers(),
     "both_workers": lambda run: len(run.workers()) == 2,
     "first_image": lambda run: run.images(),
-    "many_images": lambda run: run.images() > 1000,
 }
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_ctrl_c_ends_within_two_seconds_in_three_lines(
+def test_ctrl_c_ends_within_two_seconds_in_three_lines_however_often_it_is_pressed(
     source: Path, tmp_path: Path, moment: str
 ) -> None:
     run = Run(source, tmp_path / "out", *MANY, "--threads", 2, talking=True)
     run.until(lambda: MOMENTS[moment](run))
-    code, error = run.send(signal.SIGINT, group=True)
+    code, error = run.send(signal.SIGINT, group=True, times=5 if moment == "first_image" else 1)
     assert code == 130, error
     assert run.took < 2 + BUSY
     assert len(error.splitlines()) <= 3
@@ -180,10 +180,10 @@ def test_ctrl_c_ends_within_two_seconds_in_three_lines(
 
 @pytest.mark.parametrize(
     ("threads", "delay"),
-    [(1, 0.0), (1, 0.5), (1, 1.2), (2, 0.0), (2, 0.15), (2, 0.35), (2, 0.6), (2, 1.0), (2, 1.7)],
+    [(1, 0.0), (1, 0.5), (1, 1.2), (2, 0.15)],
 )
 def test_ctrl_c_at_any_time(source: Path, tmp_path: Path, threads: int, delay: float) -> None:
-    """During the imports, the start of the workers, the work."""
+    """During the imports, and in a run without worker processes."""
     run = Run(source, tmp_path / "out", *MANY, "--threads", threads)
     run.until(run.listening)
     time.sleep(delay)
@@ -194,41 +194,39 @@ def test_ctrl_c_at_any_time(source: Path, tmp_path: Path, threads: int, delay: f
     run.check_nothing_lives_on()
 
 
-def test_ctrl_c_while_text_is_executed(tmp_path: Path) -> None:
-    """As when a dataclass is defined; only `python -m` is told apart."""
-    (tmp_path / "program.py").write_text(
-        "import os, signal\n"
-        "from single_image_gen import cli\n"
-        "cli._generate = lambda _: exec('os.kill(os.getpid(), signal.SIGINT)')\n"
-        "raise SystemExit(cli.main())\n"
-    )
+MODULE = """
+import os, signal
+from single_image_gen.workers.signals import ended_by_signals
+
+class Library:
+    def __del__(self, exit=os._exit): {finalizer}
+
+import builtins
+builtins.library = Library()
+
+def main():
+    try:
+        with ended_by_signals({{130: "regardless", 143: "regardless"}}, program=True):
+            exec("os.kill(os.getpid(), signal.SIGINT)")
+    except KeyboardInterrupt:
+        return 130
+
+raise SystemExit(main())
+"""
+
+
+@pytest.mark.parametrize("finalizer", ["pass", "exit(0)"], ids=["usual", "library_exits"])
+def test_ctrl_c_gives_its_exit_code_even_where_python_would_not(
+    tmp_path: Path, finalizer: str
+) -> None:
+    """In the `exec` of a dataclass under `python -m`; or if a library exits by itself at the end."""
+    (tmp_path / "program.py").write_text(MODULE.format(finalizer=finalizer))
     command = [sys.executable, "-m", "program"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (130, RESUME.format("interrupted") + "\n")
-
-
-def test_ctrl_c_where_python_cannot_end_in_order(tmp_path: Path) -> None:
-    """A library may end the process, or its main thread, with a code of its own."""
-    (tmp_path / "program.py").write_text(
-        "import os, signal\n"
-        "from single_image_gen import cli\n"
-        "class Library:\n"
-        "    def __del__(self, exit=os._exit): exit(0)\n"
-        "import builtins; builtins.library = Library()\n"
-        "cli._generate = lambda _: os.kill(os.getpid(), signal.SIGINT)\n"
-        "raise SystemExit(cli.main())\n"
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
     )
-    command = [sys.executable, "-m", "program"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (130, RESUME.format("interrupted") + "\n")
-
-
-def test_ctrl_c_several_times(source: Path, tmp_path: Path) -> None:
-    run = Run(source, tmp_path / "out", *MANY, "--threads", 2)
-    run.until(run.images)
-    code, error = run.send(signal.SIGINT, group=True, times=5)
-    assert (code, error.splitlines()) == (130, [RESUME.format("interrupted")])
-    run.check_nothing_lives_on()
+    assert (ended.returncode, ended.stderr) == (130, "")
 
 
 def test_ctrl_c_with_the_threading_backend(source: Path, tmp_path: Path) -> None:
@@ -254,13 +252,10 @@ def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_run_that_was_stopped_can_be_resumed(
     source: Path, tmp_path: Path, whole: str, number: int, ends: int
 ) -> None:
-    for k in range(5):
-        target = tmp_path / str(k)
-        run = Run(source, target, "--num_imgs", SOME, "--threads", 2)
-        run.until(lambda run=run: run.images() > 200)
-        code, error = run.send(number, group=number == signal.SIGINT)
-        if code != 0:  # else it was faster than the signal
-            break
+    target = tmp_path / "out"
+    run = Run(source, target, "--num_imgs", SOME, "--threads", 2)
+    run.until(lambda: run.images() > 200)
+    code, error = run.send(number, group=number == signal.SIGINT)
     assert code == ends, error
     assert 200 < len(images_below(target)) < SOME
     generate(source, target, recipe=replace(SCRIPT, img_size=16), num_imgs=SOME, threads=1)
@@ -290,10 +285,7 @@ def test_ctrl_c_while_folding(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("group", "moment"),
-    [
-        *((False, name) for name in ("claimed", "first_worker", "both_workers", "many_images")),
-        *((True, name) for name in ("first_worker", "many_images")),
-    ],
+    [(False, "claimed"), (False, "first_image"), (True, "first_worker")],
     ids=lambda value: {False: "main", True: "group"}.get(value, value),
 )
 def test_sigterm_ends_within_five_seconds(
@@ -307,7 +299,7 @@ def test_sigterm_ends_within_five_seconds(
     run.check_nothing_lives_on()
 
 
-@pytest.mark.parametrize("moment", ["first_worker", "both_workers", "many_images"])
+@pytest.mark.parametrize("moment", ["first_worker", "first_image"])
 def test_workers_are_gone_two_seconds_after_their_parent_was_killed(
     source: Path, tmp_path: Path, moment: str
 ) -> None:
@@ -323,20 +315,7 @@ def test_workers_are_gone_two_seconds_after_their_parent_was_killed(
     run.check_nothing_lives_on()
 
 
-def test_idle_workers_follow_their_parent(source: Path, tmp_path: Path) -> None:
-    """More workers than tasks: some never get one."""
-    run = Run(source, tmp_path / "out", *MANY, "--threads", 3, "--batch_size", 200_000)
-    run.until(lambda: len(run.workers()) == 3 and run.images())
-    workers = run.workers()
-    os.kill(run.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 2 + BUSY
-    while any(map(alive, workers)):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    run.send(0)
-
-
-@pytest.mark.parametrize("moment", ["both_workers", "many_images"])
+@pytest.mark.parametrize("moment", ["both_workers", "first_image"])
 def test_a_killed_worker_is_reported_with_the_likely_reason(
     source: Path, tmp_path: Path, moment: str
 ) -> None:
@@ -355,12 +334,12 @@ def test_a_killed_worker_is_reported_with_the_likely_reason(
 def test_sigterm_to_a_worker_changes_nothing(source: Path, tmp_path: Path) -> None:
     """As when a batch system sends it to every process: the parent answers for all."""
     run = Run(source, tmp_path / "out", *MANY, "--threads", 2)
-    run.until(lambda: run.images() > 1000)
+    run.until(run.images)
     for worker in run.workers():
         worker.terminate()
         worker.send_signal(signal.SIGINT)
     now = run.images()
-    run.until(lambda: run.images() > now + 1000)
+    run.until(lambda: run.images() > now + 100)
     assert run.send(signal.SIGTERM)[0] == 143
 
 
@@ -374,6 +353,31 @@ def test_a_run_ends_soon_after_its_last_image(source: Path, tmp_path: Path) -> N
 
 
 # The end regardless
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Iterator[Path]:
+    """A mounted file system that never answers, as of a server that is gone.
+
+    Linux's for programs (FUSE), with nobody behind it: who asks it for a file sleeps until it is
+    killed, and no signal's handler runs.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    folder = tmp_path / "frozen"
+    folder.mkdir()
+    try:
+        device = os.open("/dev/fuse", os.O_RDWR)
+    except OSError as error:
+        pytest.skip(f"no file system can be mounted: {error}")
+    options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
+    try:
+        if libc.mount(b"frozen", os.fsencode(folder), b"fuse", 0, options):
+            pytest.skip(f"no file system can be mounted: {os.strerror(ctypes.get_errno())}")
+        yield folder
+    finally:
+        os.close(device)
+        libc.umount2(os.fsencode(folder), 2)
+
 
 PROGRAM = """
 import os, signal, sys, threading, time
@@ -466,6 +470,26 @@ def test_a_signal_ends_the_program_whatever_becomes_of_it(
     raised = {130: "Interrupted", 143: "Terminated"}[code]
     line = BODIES[name][2]
     assert error.splitlines() == [line.format(code if "ended" in line else raised)]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda n: n.name)
+def test_a_signal_ends_a_program_that_waits_for_a_frozen_file_system(
+    frozen: Path, number: int
+) -> None:
+    body = f"os.stat({str(frozen / 'photo.jpg')!r})"
+    text = PROGRAM.format(program=True, body=body, after="sys.exit(1)")
+    process = subprocess.Popen([sys.executable, "-c", text], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while psutil.Process(process.pid).status() != psutil.STATUS_DISK_SLEEP:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    began = time.monotonic()
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    code = NUMBERS[number]
+    assert (process.returncode, error) == (code, f"ended, {code}\n")
+    assert time.monotonic() - began < {130: 2, 143: 5}[code] + BUSY
 
 
 def test_within_another_program_its_handlers_come_back(capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,6 +113,20 @@ EXACT: dict[str, list[Environ]] = {
     "torchrun inside sge, no array": torchrun(2, SGE_TASK_ID="undefined"),
     "a world size without a rank": [{"WORLD_SIZE": "4"}],
     "a rank without a world size": [{"RANK": "1"}],
+    # what is left over from another scheduler is not read
+    "slurm array, beside a rank that is none": array([0, 1], RANK="x", WORLD_SIZE="1"),
+    "slurm array, beside a rank beyond its world": array([0, 1], RANK="7", WORLD_SIZE="4"),
+    "srun, beside ranks that are none": [
+        {
+            **e,
+            "OMPI_COMM_WORLD_RANK": "",
+            "OMPI_COMM_WORLD_SIZE": "",
+            "RANK": "-1",
+            "WORLD_SIZE": "",
+        }
+        for e in srun(3)
+    ],
+    "open mpi, beside a rank that is none": openmpi(2, RANK="x", WORLD_SIZE="2"),
     "lsf without an array": index("LSB_JOBINDEX", 0, LSB_JOBID="3"),
     "sge without an array": index("SGE_TASK_ID", "undefined", SGE_TASK_LAST="undefined"),
     "pbs without an array": [{"PBS_JOBID": "17.host", "PBS_ENVIRONMENT": "PBS_BATCH"}],
@@ -225,20 +239,11 @@ def test_a_task_that_cannot_know_its_share_names_the_flag(tasks: list[Environ], 
         assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("tasks", [case for case, _ in REFUSED.values()], ids=REFUSED)
-@pytest.mark.parametrize("flag", ["1/3", "none"])
-def test_an_explicit_flag_wins_over_what_cannot_be_read(tasks: list[Environ], flag: str) -> None:
-    expected = WHOLE if flag == "none" else Shard(1, 3, "--shard")
-
-    assert {parse_shard(flag, environ) for environ in tasks} == {expected}
-
-
-@pytest.mark.parametrize("tasks", EXACT.values(), ids=EXACT)
-def test_an_explicit_flag_wins_over_what_is_found(tasks: list[Environ]) -> None:
-    for environ in tasks:
-        assert parse_shard("2/5", environ) == Shard(2, 5, "--shard")
+def test_an_explicit_flag_wins_whatever_the_environment() -> None:
+    tasks = [*EXACT.values(), *COVERED.values(), *(case for case, _ in REFUSED.values())]
+    for environ in (environ for each in tasks for environ in each):
+        assert parse_shard("1/3", environ) == Shard(1, 3, "--shard")
         assert parse_shard("none", environ) == WHOLE
-        assert parse_shard("auto", environ) == detect_shard(environ)
 
 
 @pytest.mark.parametrize("tasks", EXACT.values(), ids=EXACT)
@@ -250,6 +255,7 @@ def test_what_was_found_is_told(tasks: list[Environ]) -> None:
             named = re.findall(r"([A-Z_]+)=(\S+?)[;) ]", f"{shard} ")
             assert named
             assert all(environ[name] == value for name, value in named)
+        assert parse_shard("auto", environ) == shard
 
 
 @pytest.mark.parametrize(
@@ -315,20 +321,20 @@ def test_tasks_of_the_program_finish_one_target(
     name: str,
 ) -> None:
     assert main(arguments(photo, tmp_path / "whole", "--quiet")) == 0
-    tasks = EXACT[name]
-    for k, task in enumerate(tasks):
+    tasks = list(enumerate(EXACT[name]))
+    for done, (k, task) in enumerate((*tasks[::2], *tasks[1::2]), 1):  # in the order they happen
         with environ.context() as patch:
             for variable, value in task.items():
                 patch.setenv(variable, value)
             assert main(arguments(photo, tmp_path / "shards")) == 0
         told = capsys.readouterr()
         assert f"shard {k}/{len(tasks)} (" in told.err
-        assert ("left to other shards" in told.out) == (k + 1 < len(tasks))
+        assert ("left to other shards" in told.out) == (done < len(tasks))
 
     assert tree_hash(tmp_path / "shards") == tree_hash(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", ["slurm array 0,2,5", "pbs array"])
 def test_the_program_refuses_with_exit_code_2_and_writes_nothing(
     photo: Path,
     tmp_path: Path,
@@ -345,19 +351,6 @@ def test_the_program_refuses_with_exit_code_2_and_writes_nothing(
     assert len(told) == 1
     assert flag in told[0]
     assert not (tmp_path / "out").exists()
-
-
-def test_a_resubmitted_task_finishes_what_is_missing(
-    photo: Path, tmp_path: Path, environ: pytest.MonkeyPatch
-) -> None:
-    assert main(arguments(photo, tmp_path / "whole", "--quiet")) == 0
-    for task in (*array([0, 1, 2])[::2], *array([1])):
-        with environ.context() as patch:
-            for variable, value in task.items():
-                patch.setenv(variable, value)
-            assert main(arguments(photo, tmp_path / "array", "--quiet")) == 0
-
-    assert tree_hash(tmp_path / "array") == tree_hash(tmp_path / "whole")
 
 
 def test_quiet_does_not_tell_the_shard(

@@ -1,0 +1,79 @@
+"""Pools of workers: the backends' common interface, and the choice among them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from joblib import cpu_count
+
+from single_image_gen.workers.cluster import cluster_address
+from single_image_gen.workers.dask import open_dask
+from single_image_gen.workers.local import open_processes, open_threads
+from single_image_gen.workers.ray import open_ray
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+    from contextlib import AbstractContextManager
+
+    from single_image_gen.workers import Workers
+    from single_image_gen.workers.task import R, Task, Work
+
+
+class Pool(Protocol):
+    """Workers that are ready to do tasks."""
+
+    def run(self, work: Work, tasks: Iterable[Task[R]]) -> Generator[R, None, None]:
+        """Do tasks, taken one by one, and yield their results in the order they finish.
+
+        Closing the generator stops the tasks. On a cluster a task may be done more than once.
+
+        Raises:
+            WorkerLost: a worker was killed, or the cluster is gone.
+            WorkerUnfit: a cluster's worker sees other files, or has other libraries.
+            Exception: what a task raised; the other tasks are stopped.
+        """
+
+    def reported(self) -> int:
+        """Images that tasks of this pool have reported so far, which may be polled.
+
+        Workers of this machine report each image (`Work.report`), a cluster's none.
+        """
+
+
+def open_pool(workers: Workers, tasks: int) -> AbstractContextManager[Pool]:
+    """Start workers, or connect to those of a cluster; leaving the context lets go of them.
+
+    To be done before anything is written.
+
+    Args:
+        workers: who does the work.
+        tasks: how many tasks there are at most: no more workers than that are started.
+
+    Raises:
+        BackendError: the backend's library is missing, its cluster cannot be reached, or the
+            system denies what workers need.
+    """
+    address = cluster_address(workers.backend, workers.scheduler)
+    count = worker_count(workers)
+    if address:
+        return (open_dask if workers.backend == "dask" else open_ray)(address, count)
+    started = max(1, min(count or 1, tasks))
+    if workers.backend == "dask":
+        return open_dask(None, started)
+    if workers.backend == "ray":
+        return open_ray(None, started)
+    if workers.backend == "loky" and started > 1:
+        return open_processes(started)
+    return open_threads(started)
+
+
+def worker_count(workers: Workers) -> int | None:
+    """How many workers there are to be; None for all of an existing cluster's."""
+    if workers.threads is None and cluster_address(workers.backend, workers.scheduler) is None:
+        return usable_cpus()
+    return workers.threads
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use: affinity and cgroup limits respected."""
+    return int(cpu_count())

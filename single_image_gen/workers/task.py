@@ -1,0 +1,125 @@
+"""Tasks: what a worker is asked to do, and what it needs to know for it."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from single_image_gen.engines import load_engine
+from single_image_gen.errors import SourceError, WorkerUnfit
+from single_image_gen.target.versions import current_versions
+
+if TYPE_CHECKING:
+    from single_image_gen.dataset.sample import Sources
+    from single_image_gen.dataset.spec import DatasetSpec
+    from single_image_gen.engines import Render
+
+
+def _ignore(_images: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What the tasks of a run have in common; small to send.
+
+    Attributes:
+        spec: the dataset.
+        targetpath: absolute, on a file system that all workers share.
+        sources: the decoded sources, or where to find them.
+        durable: flush a batch to disk before its record is returned.
+        versions: versions that the machines of a cluster must have too; empty for any.
+        report: to be called by a task with the number of images that it has just made. The pool
+            sets it. In a thread that is to stop, it raises an exception.
+    """
+
+    spec: DatasetSpec
+    targetpath: str
+    sources: Sources
+    durable: bool
+    versions: dict[str, str] = field(default_factory=dict)
+    report: Callable[[int], None] = _ignore
+
+    def load_engine(self) -> Render:
+        """The engine's render function, with its libraries limited to one thread.
+
+        The workers are the parallelism.
+        """
+        render = load_engine(self.spec.engine)
+        set_library_threads(1, 1)
+        return render
+
+
+R = TypeVar("R")
+# For processes and clusters, pickled: a module's function or a functools.partial of one.
+Task = Callable[[Work], R]
+
+
+def run_in_process(pickled: bytes, task: Task[R]) -> R:
+    """Do a task in a worker process.
+
+    Args:
+        pickled: the Work.
+        task: what to do.
+    """
+    return task(_load_work(pickled))
+
+
+def run_on_cluster(pickled: bytes, task: Task[R]) -> R:
+    """Do a task on another machine.
+
+    Raises:
+        WorkerUnfit: this machine's versions differ, or reading or writing failed on it.
+    """
+    work = _load_work(pickled)
+    host = socket.gethostname()
+    if work.versions and (found := current_versions(work.spec.engine)) != work.versions:
+        differences = "; ".join(
+            f"{name}: {work.versions.get(name, 'none')} asked for, {found.get(name, 'none')} there"
+            for name in sorted(work.versions.keys() | found.keys())
+            if work.versions.get(name) != found.get(name)
+        )
+        raise WorkerUnfit(
+            f"the worker on {host} has other versions ({differences}), so that its bytes may "
+            "differ: install the same there, or go on with --accept_versions"
+        )
+    try:
+        return run_in_process(pickled, task)
+    except (OSError, SourceError) as error:
+        raise WorkerUnfit(
+            f"the worker on {host}: {one_line(error)} (workers must see the sources and the target "
+            "under the same paths)"
+        ) from None
+
+
+@functools.lru_cache(maxsize=1)
+def _load_work(pickled: bytes) -> Work:
+    """The Work; the same object for each task of a run, so that sources are decoded once."""
+    work: Work = pickle.loads(pickled)  # noqa: S301 - from the process that started this one
+    return work
+
+
+def set_library_threads(opencv: int, torch: int) -> tuple[int, int]:
+    """Set how many threads OpenCV and torch use, as far as they are loaded; 0 changes nothing.
+
+    Returns:
+        What it was, 0 for a library that is not loaded.
+    """
+    before = [0, 0]
+    if opencv and (library := sys.modules.get("cv2")):
+        before[0] = library.getNumThreads()
+        library.setNumThreads(opencv)
+    if torch and (library := sys.modules.get("torch")):
+        before[1] = library.get_num_threads()
+        library.set_num_threads(torch)
+    return before[0], before[1]
+
+
+def one_line(error: BaseException) -> str:
+    """The error's message on one line, or its class."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,274 @@
+"""Pools of this machine's workers, and what all pools promise."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from conftest import generate
+from support_tasks import (
+    fail,
+    grow,
+    kill_the_worker,
+    number,
+    report_and_wait,
+    report_forever,
+    slow_number,
+    wait_for,
+    who,
+    work_of,
+)
+
+from single_image_gen.cli.main import main
+from single_image_gen.errors import UsageError, WorkerLost
+from single_image_gen.make import generate as run
+from single_image_gen.workers import BACKENDS, Workers
+from single_image_gen.workers.cluster import ADDRESS_VARIABLES
+from single_image_gen.workers.pool import open_pool, usable_cpus, worker_count
+
+LOCAL = pytest.mark.parametrize("backend", ["loky", "threading"])
+
+
+def numbers(count: int, task: object = number) -> list[functools.partial[int]]:
+    return [functools.partial(task, k=k) for k in range(count)]
+
+
+def loky_workers() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "popen_loky" in " ".join(child.cmdline())]
+
+
+@LOCAL
+@pytest.mark.parametrize("threads", [1, 2])
+def test_each_task_is_done_once(backend: str, threads: int) -> None:
+    with open_pool(Workers(threads, backend), 100) as pool:
+        assert sorted(pool.run(work_of(), numbers(40))) == list(range(40))
+        assert sorted(pool.run(work_of(), numbers(3))) == [0, 1, 2], "a pool can be used again"
+
+
+def test_no_more_workers_than_tasks_are_started() -> None:
+    before = set(loky_workers())
+    with open_pool(Workers(12), 3) as pool:
+        assert sorted(pool.run(work_of(), numbers(3, slow_number))) == [0, 1, 2]
+        assert len(set(loky_workers()) - before) <= 3
+
+
+@LOCAL
+def test_tasks_are_taken_as_workers_need_them_and_results_come_as_they_finish(backend: str) -> None:
+    taken = 0
+
+    def tasks():
+        nonlocal taken
+        for task in numbers(60, slow_number):
+            taken += 1
+            yield task
+
+    with open_pool(Workers(2, backend), 60) as pool:
+        results = pool.run(work_of(), tasks())
+        next(results)
+        assert taken < 20
+        results.close()
+
+
+@LOCAL
+def test_images_are_counted_before_their_task_ends(backend: str, tmp_path: Path) -> None:
+    end = tmp_path / "end"
+    task = functools.partial(report_and_wait, images=700, path=str(end))
+    with open_pool(Workers(2, backend), 2) as pool:
+        results: list[int] = []
+        thread = threading.Thread(target=lambda: results.extend(pool.run(work_of(), [task, task])))
+        thread.start()
+        try:
+            wait_for(lambda: pool.reported() == 1400, "the count")
+            assert not results
+        finally:
+            end.touch()
+            thread.join()
+    assert results == [700, 700]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@LOCAL
+def test_an_error_of_a_task_comes_through_and_stops_the_others(
+    backend: str, threads: int, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    tasks = [functools.partial(report_forever, path=str(log))] * (threads - 1)
+    tasks += [functools.partial(fail, error=LookupError("of the task"))]
+    with (
+        open_pool(Workers(threads, backend), 2) as pool,
+        pytest.raises(LookupError, match="of the task"),
+    ):
+        list(pool.run(work_of(), tasks))
+    size = log.stat().st_size
+    time.sleep(0.2)
+    assert log.stat().st_size == size
+
+
+def test_a_killed_worker_is_told_with_the_remedy() -> None:
+    with (
+        open_pool(Workers(2), 2) as pool,
+        pytest.raises(WorkerLost, match=r"killed \(SIGKILL\), most likely .* fewer --threads"),
+    ):
+        list(pool.run(work_of(), [kill_the_worker, *numbers(3)]))
+
+
+def test_a_worker_unpickles_the_work_once_so_that_sources_are_decoded_once() -> None:
+    work = work_of()
+    with open_pool(Workers(2), 20) as pool:
+        done = list(pool.run(work, [who] * 20))
+        again = list(pool.run(work_of("/other"), [who] * 20))
+    assert len(set(done)) == len({process for process, _ in done})
+    assert not set(done) & set(again), "another run has other sources"
+
+
+def test_workers_that_grow_by_large_sources_are_no_failure(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    tasks = [functools.partial(grow, size=size) for size in (0, 350_000_000, 0, 0) for _ in "ab"]
+    with open_pool(Workers(2), len(tasks)) as pool:
+        processes = list(pool.run(work_of(), tasks))
+    assert len(processes) == len(tasks)
+    assert len(set(processes)) > 2, "joblib replaces such a worker where psutil is installed"
+    assert not [warning for warning in recwarn if "worker" in str(warning.message)]
+
+
+def limited(limit: str, photo: Path, tmp_path: Path, *prefix: str) -> str:
+    """The last line on stderr of the program that is refused under a limit of the shell's."""
+    more = ("--targetpath", tmp_path / "out", "--threads", "2", "--num_imgs", "500")
+    command = [*prefix, "sh", "-c", f'{limit} && exec "$@"', "sh", sys.executable]
+    command += ["-m", "single_image_gen", "--imgpath", photo, *more]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 2, done.stderr
+    assert not (tmp_path / "out").exists()
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no /dev/shm")
+def test_a_full_dev_shm_is_named_before_anything_is_written(photo: Path, tmp_path: Path) -> None:
+    full = "mount -t tmpfs -o size=4k tmpfs /dev/shm && head -c 4096 /dev/zero > /dev/shm/x"
+    message = limited(full, photo, tmp_path, "unshare", "--mount")
+    assert "No space left on device in /dev/shm" in message
+    assert "--backend threading" in message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_too_little_memory_for_the_libraries_is_told_as_that(photo: Path, tmp_path: Path) -> None:
+    message = limited("ulimit -v 400000", photo, tmp_path)
+    assert "raise the limit of memory (ulimit -v)" in message
+    assert "upgrade" not in message
+
+
+def test_a_worker_needs_no_torch_to_start() -> None:
+    code = (
+        "import sys; import single_image_gen.make.generate, single_image_gen.workers.pool; "
+        "print([name for name in ('torch', 'cv2', 'distributed', 'ray') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+# --- settings
+
+
+@pytest.mark.parametrize("threads", [0, -1, 4097, 10**30, 1.5, 2.0, True, "2", np.float64(2)])
+def test_threads_that_are_no_whole_number_in_range_are_refused(threads: object) -> None:
+    message = f"threads must be a whole number from 1 to 4096, got {threads!r}"
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
+        Workers(threads)
+
+
+def test_a_numpy_integer_is_a_number_of_threads() -> None:
+    assert type(Workers(np.int64(3)).threads) is int
+
+
+@pytest.mark.parametrize("backend", ["lokky", "multiprocessing", "", None])
+def test_an_unknown_backend_is_refused_before_anything_is_written(
+    photo: Path, tmp_path: Path, backend: object
+) -> None:
+    with pytest.raises(UsageError, match="backend must be one of loky, threading, dask, ray, got"):
+        generate(photo, tmp_path / "out", num_imgs=1, backend=backend)
+    assert not (tmp_path / "out").exists()
+
+
+@LOCAL
+def test_a_scheduler_needs_a_cluster_s_backend(backend: str) -> None:
+    with pytest.raises(UsageError, match="scheduler needs backend dask or ray, got"):
+        Workers(backend=backend, scheduler="tcp://127.0.0.1:8786")
+
+
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_missing_extra_is_named(
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    backend: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, {"dask": "distributed", "ray": "ray"}[backend], None)
+    arguments = ["--imgpath", photo, "--targetpath", tmp_path / "out", "--backend", backend]
+
+    assert main([str(word) for word in arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"pip install 'single-image-gen[{backend}]'" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("scheduler", [None, "tcp://h:1"])
+@pytest.mark.parametrize("variable", [None, "", "h:1"])
+def test_the_default_is_all_cpus_of_where_the_work_is_done(
+    monkeypatch: pytest.MonkeyPatch, backend: str, scheduler: str | None, variable: str | None
+) -> None:
+    cluster = backend in ADDRESS_VARIABLES
+    for name in ADDRESS_VARIABLES.values():
+        monkeypatch.delenv(name, raising=False)
+        if variable is not None:
+            monkeypatch.setenv(name, variable)
+    workers = Workers(backend=backend, scheduler=scheduler if cluster else None)
+    existing = cluster and (scheduler or variable)
+
+    assert worker_count(workers) == (None if existing else usable_cpus())
+    assert worker_count(Workers(7, backend)) == 7
+
+
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_what_is_sent_to_a_cluster_is_small_and_names_files_alone(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    sent: list[bytes] = []
+
+    class Recorder:
+        def run(self, work, tasks):
+            sent.extend(pickle.dumps((work, task)) for task in tasks)
+            yield from ()
+
+    class Opened:
+        def __enter__(self) -> Recorder:
+            return Recorder()
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(run, "open_pool", lambda *_: Opened())
+    generate(photo, tmp_path, num_imgs=100, batch_size=10, backend=backend, threads=2)
+
+    assert len(sent) >= 10
+    assert max(map(len, sent)) < 10_000
+    assert not any(b"/proc/" in data for data in sent)
+    work, _ = pickle.loads(sent[0])
+    assert work.sources[0].size == (640, 480)
