@@ -52,6 +52,7 @@ from single_image_gen.target.versions import current_versions
 from single_image_gen.target.writers import WRITERS
 from single_image_gen.text import counted
 from single_image_gen.workers import CLUSTERS, MAX_THREADS, Workers
+from single_image_gen.workers.cluster import cluster_address
 from single_image_gen.workers.pool import open_pool, worker_count
 from single_image_gen.workers.task import Work
 
@@ -296,7 +297,9 @@ def _forecast(run: Run, survey: Survey) -> Summary:
     """The summary of a dry run."""
     if survey.images:
         check_writable(run.targetpath)
-    foretold = forecast(survey, run.sources, worker_count(run.workers))
+    on_cluster = cluster_address(run.workers.backend, run.workers.scheduler) is not None
+    threads = None if on_cluster else worker_count(run.workers)
+    foretold = forecast(survey, run.sources, threads)
     missing = survey.spec.num_imgs - survey.done.count(survey.spec.num_imgs)
     return Summary(survey.spec, run.targetpath, 0, 0, 0.0, missing, 0, foretold)
 
