@@ -1,4 +1,4 @@
-"""Numbers and names in the words that people read."""
+"""Numbers, names and errors in the words that people read."""
 
 from __future__ import annotations
 
@@ -41,3 +41,9 @@ def one_line(text: str) -> str:
     if len(line) <= MAX_LINE:
         return line
     return f"{line[: MAX_LINE - LINE_END]} ... {line[-LINE_END:]}"
+
+
+def reason(error: BaseException) -> str:
+    """The error in words, without the path that the message starts with anyway."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__

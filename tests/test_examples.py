@@ -140,7 +140,7 @@ def test_one_photograph(photo: Path, tmp_path: Path, name: str, size: int, defau
 @pytest.mark.parametrize("name", ["deka", "kilo"])
 def test_many_photographs(folder_of_photos: Path, tmp_path: Path, name: str) -> None:
     target = tmp_path / "out"
-    more = ("--threads", 1, "--img_size", 16)
+    more = ("--threads", 1, "--img_size", 16, "--num_sources", 10)
     follow(tmp_path, name, folder_of_photos, target, 25, *more)
     counts = sorted(len(list(folder.iterdir())) for folder in (target / "train").iterdir())
 

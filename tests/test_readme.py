@@ -16,10 +16,9 @@ from PIL import Image
 
 import single_image_gen
 from single_image_gen import PAPER
-from single_image_gen.cli import commands
-from single_image_gen.cli.flags import PROG
-from single_image_gen.cli.flags import generate_parser
+from single_image_gen.cli.flags import PARSERS
 from single_image_gen.cli.main import main
+from single_image_gen.cli.output import PROG
 from single_image_gen.workers.shard import parse_shard
 
 if TYPE_CHECKING:
@@ -64,8 +63,7 @@ COMMANDS = found_commands()
 
 @cache
 def parsers() -> dict[str, argparse.ArgumentParser]:
-    names = ("verify", "params", "render", "inspect")
-    return {"": generate_parser(), **{name: getattr(commands, f"{name}_parser")() for name in names}}
+    return {name: parser() for name, parser in PARSERS.items()}
 
 
 def flags_of(parser: argparse.ArgumentParser) -> set[str]:
@@ -196,7 +194,7 @@ def test_every_flag_that_is_named_exists() -> None:
 def test_flags_may_have_the_values_that_are_shown(span: str) -> None:
     words = span.replace("$INDEX/N", "0/2").split()
     parser = next(parser for parser in parsers().values() if words[0] in flags_of(parser))
-    positional = [] if parser is parsers()[""] else ["x"]
+    positional = [] if parser is parsers()["generate"] else ["x"]
     arguments = parser.parse_args([*positional, *words])
     if words[0] == "--shard":
         assert parse_shard(arguments.shard, {})
@@ -218,15 +216,14 @@ def test_every_file_that_is_named_exists(place: Place) -> None:
     assert missing <= NO_FILES
 
 
-def test_every_module_is_named_once() -> None:
+def test_every_folder_of_the_package_is_named_once() -> None:
     package = Path(single_image_gen.__file__).parent
     modules = {path.name for path in package.glob("*.py") if not path.name.startswith("_")}
-    table = TEXT[TEXT.index("| module | purpose |") :]
+    folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    table = TEXT[TEXT.index("| folder | subject |") :]
     table = table[: table.index("\n\n")]
-    named = re.findall(
-        r"`([\w/]+(?:\.py)?)`", "".join(line.split(" | ")[0] for line in table.splitlines())
-    )
-    assert sorted(named) == sorted({*modules, "engines/"})
+    named = re.findall(r"`([\w./]+)`", "".join(line.split(" | ")[0] for line in table.splitlines()))
+    assert sorted(named) == sorted({*modules, *folders})
 
 
 def test_a_dataset_holds_what_the_tree_shows(place: Place) -> None:

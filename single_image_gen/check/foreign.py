@@ -1,128 +1,123 @@
-"""What lies in a target beside the images that the journal records."""
+"""What else lies in a target: the files beside the images, and files that do not belong there."""
 
 from __future__ import annotations
 
 import io
 import os
-import re
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from single_image_gen.check.folder import Finding, Unreadable, read_regular
-from single_image_gen.dataset.batches import Plan
+from single_image_gen.check.finding import Finding, Unreadable, read_regular
+from single_image_gen.dataset.batches import IndexSet, Plan
 from single_image_gen.make.contact_sheet import sheet_size
-from single_image_gen.target.layout import INFO, PREVIEW, patch_name, tar_name
+from single_image_gen.target.layout import (
+    INFO,
+    PREVIEW,
+    TRAIN,
+    parse_patch_name,
+    parse_tar_name,
+)
 from single_image_gen.target.writers import info_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.files import Target
 
-SHORT_NAME = len(patch_name(0))  # a longer one may have zeros too many
-_PATCH = re.compile(r"patch_(\d{7,13})\.jpg")
 
-
-def other_files(target: Target, spec: DatasetSpec, *, finished: bool) -> Iterator[Finding]:
-    """What is wrong with the files beside the images; they are due when the dataset is finished."""
+def check_other_files(target: Target, spec: DatasetSpec) -> Iterator[Finding]:
+    """What is wrong with the files that a finished dataset has beside its images."""
     if spec.format == "webdataset":
         try:
-            plan = Plan(spec.num_imgs, spec.batch_size)
-            if read_regular(INFO, target.fd) != info_json(spec, plan) and finished:
-                yield Finding("damaged", INFO, "it does not say what shards there are")
+            if read_regular(INFO, target.fd) != info_json(
+                spec, Plan(spec.num_imgs, spec.batch_size)
+            ):
+                yield Finding("damaged", INFO, "it does not list the shards that there are")
         except Unreadable as why:
-            if finished:
-                yield Finding(why.kind, INFO, str(why))
+            yield Finding(why.kind, INFO, str(why))
     try:
-        data = read_regular(PREVIEW, target.fd)
-    except Unreadable as why:
-        if finished:
-            yield Finding(why.kind, PREVIEW, str(why))
-        return
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        with Image.open(io.BytesIO(read_regular(PREVIEW, target.fd)), formats=("PNG",)) as image:
             image.verify()  # the checksums in the file, much faster than decoding it
-            if finished and image.size != sheet_size(spec.recipe.img_size, spec.num_imgs):
+            if image.size != sheet_size(spec.recipe.img_size, spec.num_imgs):
                 yield Finding("damaged", PREVIEW, "not the contact sheet of this dataset")
-    except Exception:  # noqa: BLE001 - damaged files raise whatever their decoder meets
+    except Unreadable as why:
+        yield Finding(why.kind, PREVIEW, str(why))
+    except Exception:  # noqa: BLE001 - a damaged file makes decoders raise anything
         yield Finding("damaged", PREVIEW, "cannot be decoded")
 
 
-def strays(target: Target, spec: DatasetSpec) -> Iterator[Finding]:
-    """Files where only the dataset's own should be."""
-    for name in sorted(os.listdir(target.fd)):
-        if name == "train":
-            yield from _strays_in_train(target, spec)
-        elif name.endswith(".tar") and (spec.format == "folder" or not _is_shard(name, spec)):
-            yield _foreign(name)
+def count_images(target: Target, spec: DatasetSpec, ranges: Iterable[range]) -> int:
+    """How many of these images have a file, or are in a tar, of the right name.
 
-
-def _is_shard(name: str, spec: DatasetSpec) -> bool:
-    number = re.fullmatch(r"train-(\d{6,13})\.tar", name)
-    return (
-        number is not None
-        and name == tar_name(int(number[1]))
-        and int(number[1]) * spec.batch_size < spec.num_imgs
-    )
-
-
-def _strays_in_train(target: Target, spec: DatasetSpec) -> Iterator[Finding]:
-    classes = {source.class_name: k for k, source in enumerate(spec.sources)}
+    The time it takes depends on what the target holds, not on the ranges.
+    """
+    indices = IndexSet(ranges)
     if spec.format == "webdataset":
-        classes = {}
-    train = os.path.join(target.path, "train")
-    if os.path.islink(train) or not os.path.isdir(train):
-        yield Finding("damaged", "train", "it is no folder")
+        plan = Plan(spec.num_imgs, spec.batch_size)
+        numbers = (parse_tar_name(name) for name in target.names("."))
+        tars = (plan.batch(k) for k in numbers if k is not None and k < plan.batches)
+        return sum(len(tar) for tar in tars if indices.covers(tar))
+    count = 0
+    for number, source in enumerate(spec.sources):
+        for index in map(parse_patch_name, _names(target, f"{TRAIN}/{source.class_name}")):
+            if index is not None and spec.source_index(index) == number:
+                count += indices.covers(range(index, index + 1))
+    return count
+
+
+def foreign_files(target: Target, spec: DatasetSpec) -> Iterator[Finding]:
+    """Files where only those of the dataset belong."""
+    tars = spec.format == "webdataset"
+    plan = Plan(spec.num_imgs, spec.batch_size)
+    for name in sorted(os.listdir(target.fd)):
+        number = parse_tar_name(name) if tars else None
+        if name.endswith(".tar") and (number is None or number >= plan.batches):
+            yield _foreign(name)
+        elif name == TRAIN and tars:
+            yield from _all_of(target, TRAIN)
+    if tars:
         return
-    with os.scandir(train) as entries:
-        folders = sorted(entries, key=lambda entry: entry.name)
-    for folder in folders:
-        path = f"train/{folder.name}"
-        number = classes.get(folder.name)
-        if not folder.is_dir(follow_symlinks=False):
-            yield _foreign(path)
-        elif number is None:
-            yield from _all_below(target, path)
+    classes = {source.class_name: number for number, source in enumerate(spec.sources)}
+    for name in sorted(_names(target, TRAIN)):
+        if name in classes:
+            yield from _foreign_in_class(target, spec, f"{TRAIN}/{name}", classes[name])
         else:
-            yield from _strays_in_class(target, spec, path, number)
+            yield from _all_of(target, f"{TRAIN}/{name}")
 
 
-def _strays_in_class(
+def _foreign_in_class(
     target: Target, spec: DatasetSpec, path: str, number: int
 ) -> Iterator[Finding]:
-    sources = len(spec.sources)
-    folder = os.path.join(target.path, path)
     others = []
-    for name in os.listdir(folder):
-        match = _PATCH.fullmatch(name)
-        index = int(match[1]) if match else -1
-        if (
-            not 0 <= index < spec.num_imgs
-            or index % sources != number
-            or (len(name) > SHORT_NAME and patch_name(index) != name)
-        ):
+    for name in _names(target, path):
+        index = parse_patch_name(name)
+        if index is None or index >= spec.num_imgs or spec.source_index(index) != number:
             others.append(name)
     for name in sorted(others):
-        inside = os.path.join(folder, name)
-        if os.path.isdir(inside) and not os.path.islink(inside):
-            yield from _all_below(target, f"{path}/{name}")
-        else:
-            yield _foreign(f"{path}/{name}")
+        yield from _all_of(target, f"{path}/{name}")
 
 
-def _all_below(target: Target, path: str) -> Iterator[Finding]:
-    """Each file below a foreign folder, or the folder itself if it is empty."""
-    empty = True
-    for where, folders, names in os.walk(os.path.join(target.path, path)):
-        links = [name for name in folders if os.path.islink(os.path.join(where, name))]
-        for name in sorted(names + links):
-            empty = False
-            yield _foreign(os.path.relpath(os.path.join(where, name), target.path))
-    if empty:
-        yield _foreign(path)
+def _names(target: Target, path: str) -> list[str]:
+    """What a folder holds; nothing if it cannot be read, which `check_class_folders` reports."""
+    try:
+        return target.names(path)
+    except OSError:
+        return []
+
+
+def _all_of(target: Target, path: str) -> Iterator[Finding]:
+    """A foreign file or empty folder, or each file below a foreign folder."""
+    root = os.path.join(target.path, path)
+    below = []
+    if not os.path.islink(root):
+        for where, folders, names in os.walk(root):
+            links = [name for name in folders if os.path.islink(os.path.join(where, name))]
+            below += [os.path.join(where, name) for name in sorted(names + links)]
+    for file in below or [root]:
+        yield _foreign(os.path.relpath(file, target.path))
 
 
 def _foreign(path: str) -> Finding:
-    return Finding("foreign", path, "no part of the dataset")
+    return Finding("foreign", path, "not part of the dataset")

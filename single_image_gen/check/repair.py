@@ -1,4 +1,4 @@
-"""Make the damaged and missing files of a dataset again, byte for byte, and its records."""
+"""Make the damaged and missing files of a dataset again, byte for byte, and restore its journal."""
 
 from __future__ import annotations
 
@@ -10,57 +10,65 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from single_image_gen.check.folder import Record, check_files
-from single_image_gen.check.tar import check_tar
-from single_image_gen.check.verify import in_making, read_records, verify
-from single_image_gen.dataset.batches import Plan
+from single_image_gen.check.folder import record_of_files
+from single_image_gen.check.tar import record_of_tar
+from single_image_gen.check.verify import verify
+from single_image_gen.dataset.batches import IndexSet, Plan
+from single_image_gen.dataset.sample import make_samples
+from single_image_gen.errors import TargetError
 from single_image_gen.make.contact_sheet import COUNT
-from single_image_gen.make.rerender import (
-    jpegs,
-    locate,
-    sensible_threads,
-    split,
-)
-from single_image_gen.photo.memory import LazySources
+from single_image_gen.make.generate import make_preview
+from single_image_gen.make.progress import Progress
+from single_image_gen.make.rerender import jpegs, open_needed_sources, sensible_threads, split
 from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
-from single_image_gen.target.finish import finish_dataset
-from single_image_gen.target.journal import write_journal, write_marker
-from single_image_gen.target.layout import BATCHES, INFO, PREVIEW, image_path, parse_marker_name
+from single_image_gen.target.journal import read_journal, write_journal, write_marker
+from single_image_gen.target.layout import (
+    BATCHES,
+    DATASET,
+    INFO,
+    PREVIEW,
+    image_path,
+    parse_marker_name,
+)
 from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import target_metadata
 from single_image_gen.target.versions import version_mismatch
-from single_image_gen.target.writers import WRITERS, info_json
+from single_image_gen.target.writers import TarWriter, info_json
+from single_image_gen.workers import Workers
+from single_image_gen.workers.pool import open_pool
+from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from single_image_gen.check.folder import Checked
     from single_image_gen.check.verify import Report
+    from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.make.description import Range
     from single_image_gen.target.journal import BatchRecord
-    from single_image_gen.workers.task import Task, Work
+    from single_image_gen.workers.task import Task
 
-    Result = tuple[int, int]  # images, bytes
-
-# Something that is no file has the place of an image: it is somebody else's, so it stays.
+# Something else than a file is in the place of an image or tar: it is not ours, so it stays.
 _OCCUPIED = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
 
 
 @dataclass(frozen=True)
-class Mend:
-    """Images of one batch that are to be made again.
+class Remake:
+    """Images of one batch to make again: a task for a worker.
 
     Attributes:
-        record: the batch's.
-        ranges: of the images' indices; for a tar, all of it.
-        strict: put an image in place only if its checksum is the recorded one.
+        batch: the indices of the batch.
+        ranges: those to make, as (first, stop); for a tar, all of them.
+        record: what the journal says of the batch; None if its line is lost.
+        exact: whether images come out as they were; otherwise only those that get their recorded
+            checksum are put in place.
     """
 
-    record: Record
+    batch: range
     ranges: tuple[Range, ...]
-    strict: bool
+    record: BatchRecord | None
+    exact: bool
 
 
 def repair(
@@ -74,22 +82,25 @@ def repair(
     """Make again what `verify` found damaged or missing, and restore the journal.
 
     Images are made again one by one, tars whole. What no run has finished yet is left to a rerun,
-    and files that are no part of the dataset stay where they are. With other library versions
+    and files that are not part of the dataset stay where they are. With other library versions
     than the dataset's, only what gets its recorded checksum is put in place.
+
+    A repair can be killed at any time and repeated.
 
     Args:
         report: what was found.
         imgpath: where the sources are now, see `locate`.
         max_pixels: refuse a larger source.
-        threads: workers; None for as many as it is worth.
+        threads: number of workers; None for a number that suits the work.
         quiet: show no progress on stderr.
 
     Returns:
-        What a new verification finds, and how many images were made again. A dataset.json that is
-        damaged, or that the records deny, is left as it is, and so is all else.
+        What a new verification finds, and how many images were made again. If dataset.json is
+        damaged or the journal contradicts it, everything is left as it is.
 
     Raises:
-        SourceError: a source that is needed is not there or has changed; nothing was written.
+        SourceError: a source that is needed is missing or has changed; nothing was written.
+        TargetError: a run or another repair is at work in the target; nothing was written.
         EngineError: the engine's libraries cannot be imported.
         OSError: writing failed.
         WorkerLost: a worker was killed.
@@ -99,165 +110,160 @@ def repair(
         return report
     if not report.findings:
         return replace(report, made=0, kept=report.intact)
-    with Target(path) as target:
-        dataset = target_metadata(target)
-        if dataset is None:
-            return report
-        making = in_making(target)
-        strict = bool(version_mismatch(dataset))
-        mends = [mend for checked in report.checked if (mend := _mend(checked, spec, strict))]
-        made = _render(target, spec, report, mends, imgpath, max_pixels, threads)
-        if any(finding.file == INFO for finding in report.findings):
-            target.place(info_json(spec, Plan(spec.num_imgs, spec.batch_size)), INFO)
-        _restore_records(target, spec, report, mends, making=making)
+    with Target(path) as target, RunLock(target) as lock:
+        if not lock.take():
+            raise TargetError(f"{path}: a run or another repair is at work there: wait for its end")
+        try:
+            sources_of = functools.partial(
+                open_needed_sources, imgpath=imgpath, max_pixels=max_pixels
+            )
+            made = _repair(target, report, spec, sources_of, threads, quiet=quiet)
+        except BaseException:
+            if not report.unfinished:
+                target.remove_work()
+            raise
     after = verify(path, quiet=quiet)
     # a tar is made again whole, with what was intact in it
     kept = report.intact if spec.format == "folder" else after.intact - made
     return replace(after, made=made, kept=kept)
 
 
-def _mend(checked: Checked, spec: DatasetSpec, strict: bool) -> Mend | None:  # noqa: FBT001 - passed on
-    """What of a batch is to be rendered."""
-    record, findings = checked.record, checked.findings
-    whole = ((record.first, record.stop),)
-    if record.marker is None:
-        return Mend(record, whole, strict)
-    if all(finding.kind == "record" for finding in findings):
-        return None
-    if spec.format == "webdataset":
-        return Mend(record, whole, strict)
-    indices = sorted({f.index for f in findings if f.index is not None})
-    return Mend(record, tuple((index, index + 1) for index in indices), strict)
-
-
-def _render(
+def _repair(
     target: Target,
-    spec: DatasetSpec,
     report: Report,
-    mends: list[Mend],
-    imgpath: Sequence[str] | None,
-    max_pixels: int,
+    spec: DatasetSpec,
+    sources_of: Callable[[DatasetSpec, Sequence[Range]], Sources],
     threads: int | None,
+    *,
+    quiet: bool,
 ) -> int:
-    """Make the images and the contact sheet again; how many images were put in place."""
-    from single_image_gen.make.generate import make_preview  # noqa: PLC0415 - slow to import
-    from single_image_gen.workers import Workers  # noqa: PLC0415 - likewise
-    from single_image_gen.workers.pool import open_pool  # noqa: PLC0415 - likewise
-    from single_image_gen.workers.task import Work  # noqa: PLC0415 - likewise
+    """Repair a target in which nobody else works; how many images were put in place."""
+    metadata = target_metadata(target)
+    if metadata is None or metadata.spec != spec:
+        raise TargetError(f"{target.path}: its {DATASET} has changed since it was read: try again")
+    remakes = list(_remakes(report, spec, exact=not version_mismatch(metadata)))
+    ranges = [part for remake in remakes for part in remake.ranges]
+    wrong = {finding.file for finding in report.findings}
+    seen = [(0, min(COUNT, spec.num_imgs))] if PREVIEW in wrong else []
+    made = 0
+    if ranges or seen:
+        sources = sources_of(spec, ranges + seen)
+        work = Work(spec, os.path.abspath(target.path), sources, durable=False)
+        tasks: list[Task[int | None]] = [
+            functools.partial(do_remake, remake=remake) for remake in remakes
+        ]
+        tasks += [make_preview] if seen else []
+        progress = Progress(sum(stop - first for first, stop in ranges), 0, quiet=quiet)
+        with (
+            open_pool(Workers(threads or sensible_threads(ranges)), len(tasks)) as pool,
+            progress,
+            contextlib.closing(pool.run(work, tasks)) as results,
+        ):
+            for images in filter(None, results):  # None for the contact sheet
+                made += images
+                progress.add(images)
+    if INFO in wrong:
+        target.place(info_json(spec, Plan(spec.num_imgs, spec.batch_size)), INFO)
+    target.sync()  # before the journal says so
+    _restore_journal(target, spec, report, remakes)
+    return made
 
-    preview = any(finding.file == PREVIEW for finding in report.findings)
-    ranges = [part for mend in mends for part in mend.ranges]
-    seen = [(0, min(COUNT, spec.num_imgs))] if preview else []
-    if not ranges + seen:
-        return 0
-    sources = LazySources(locate(spec, ranges + seen, imgpath), max_pixels=max_pixels)
-    work = Work(spec, os.path.abspath(target.path), sources, durable=False)
-    tasks: list[Task[Result | None]] = [
-        functools.partial(do_mend, mend=part) for mend in mends for part in _parts(mend, spec)
-    ]
-    if preview:
-        tasks.append(make_preview)
-    with (
-        open_pool(Workers(threads or sensible_threads(ranges)), len(tasks)) as pool,
-        contextlib.closing(pool.run(work, tasks)) as results,
-    ):
-        return sum(result[0] for result in results if result is not None)
+
+def _remakes(report: Report, spec: DatasetSpec, *, exact: bool) -> Iterator[Remake]:
+    """What is to be made again, in tasks."""
+    tars = spec.format == "webdataset"
+    for checked in report.checked:
+        bad = IndexSet(range(index, index + 1) for index in checked.bad)
+        ranges = [(part.start, part.stop) for part in bad]
+        for task in [ranges] if tars and ranges else split(ranges):
+            yield Remake(checked.record.indices, tuple(task), checked.record, exact)
+    if report.unrecorded and exact:  # there is no checksum to compare with
+        done = IndexSet(checked.record.indices for checked in report.checked)
+        for batch in Plan(spec.num_imgs, spec.batch_size, whole=tars).pending(done):
+            whole = [(batch.start, batch.stop)]
+            for task in [whole] if tars else split(whole):
+                yield Remake(batch, tuple(task), None, exact)
 
 
-def _parts(mend: Mend, spec: DatasetSpec) -> list[Mend]:
-    """The mend in tasks; a tar is one."""
-    if spec.format == "webdataset":
-        return [mend]
-    return [Mend(mend.record, tuple(part), mend.strict) for part in split(mend.ranges)]
-
-
-def do_mend(work: Work, mend: Mend) -> Result:
-    """Put images of a folder, or a tar, in place again."""
+def do_remake(work: Work, remake: Remake) -> int:
+    """Make files, or a tar, and put them in place; how many images that were."""
     with Target(work.targetpath) as target:
-        how = _mend_files if work.spec.format == "folder" else _mend_tar
-        return how(target, work, mend)
+        if work.spec.format == "folder":
+            return _remake_files(target, work, remake)
+        return _remake_tar(target, work, remake)
 
 
-def _mend_files(target: Target, work: Work, mend: Mend) -> Result:
-    spec = work.spec
-    images = size = 0
-    for index, jpeg in jpegs(work, mend.ranges):
-        if mend.strict and not _as_recorded(mend.record.marker, index, jpeg):
+def _remake_files(target: Target, work: Work, remake: Remake) -> int:
+    images = 0
+    for index, jpeg in jpegs(work, remake.ranges):
+        if not _may_replace(remake, index, jpeg):
             continue
         try:
-            target.place(jpeg, image_path(spec, index), parents=True)
+            target.place(jpeg, image_path(work.spec, index), parents=True)
         except OSError as error:
             if error.errno not in _OCCUPIED:
                 raise
         else:
-            images, size = images + 1, size + len(jpeg)
-    return images, size
+            images += 1
+    return images
 
 
-def _mend_tar(target: Target, work: Work, mend: Mend) -> Result:
-    from single_image_gen.dataset.sample import make_samples  # noqa: PLC0415 - imports OpenCV
-
-    spec, marker = work.spec, mend.record.marker
-    if mend.strict and not all(
-        _as_recorded(marker, index, jpeg) for index, jpeg in jpegs(work, mend.ranges)
-    ):
-        return 0, 0
-    batch = Plan(spec.num_imgs, spec.batch_size).batch(mend.record.first // spec.batch_size)
+def _remake_tar(target: Target, work: Work, remake: Remake) -> int:
+    batch = remake.batch
     try:
-        with WRITERS[spec.format](target, spec, batch) as sink:
-            for sample in make_samples(spec, work.sources, work.load_engine(), batch):
-                sink.write(sample)
+        with TarWriter(target, work.spec, batch) as writer:
+            for sample in make_samples(work.spec, work.sources, work.load_engine(), batch):
+                if not _may_replace(remake, sample.index, sample.jpeg):
+                    raise _Differs
+                writer.write(sample)
                 work.report(1)
+    except _Differs:
+        return 0
     except OSError as error:
         if error.errno not in _OCCUPIED:
             raise
-        return 0, 0
-    return len(batch), sink.record.bytes
+        return 0
+    return len(batch)
 
 
-def _as_recorded(marker: BatchRecord | None, index: int, jpeg: bytes) -> bool:
-    return marker is not None and marker.crc(index) == f"{zlib.crc32(jpeg):08x}"
+class _Differs(Exception):  # noqa: N818 - it says what happened
+    """An image does not come out as recorded, so its tar is not put in place."""
 
 
-def _restore_records(
-    target: Target, spec: DatasetSpec, report: Report, mends: list[Mend], *, making: bool
+def _may_replace(remake: Remake, index: int, jpeg: bytes) -> bool:
+    if remake.exact:
+        return True
+    return remake.record is not None and remake.record.crc(index) == f"{zlib.crc32(jpeg):08x}"
+
+
+def _restore_journal(
+    target: Target, spec: DatasetSpec, report: Report, remakes: list[Remake]
 ) -> None:
-    """Records of what the files are now, for the batches that had none or a wrong one.
+    """Write the records that were lost or changed; tidy up if the dataset is finished.
 
-    The images of those batches were rendered just now, or have the digest or checksums that were
-    recorded: the files are right, and the record follows them.
+    The images of those batches were made just now by the dataset's versions, or have the recorded
+    digest or checksums: the files are right, and the records follow them.
     """
-    check = check_files if spec.format == "folder" else check_tar
-    mended = {(mend.record.first, mend.record.stop): mend for mend in mends}
-    restored: list[Record] = []
-    for checked in report.checked:
-        record, actual = checked.record, checked.actual
-        mend = mended.get((record.first, record.stop))
-        if mend is not None:
-            actual = None if mend.strict else check(target, spec, record).actual
-        if actual is not None and actual != record.marker:
-            restored.append(Record(record.first, record.stop, record.where, actual))
-    for record in restored:
-        if making and record.where != BATCHES and record.marker is not None:
-            write_marker(target, record.marker)
-    _write_lines(target, spec, restored, making=making)
-    if making:
-        metadata = target_metadata(target)
-        if metadata is not None:
-            with RunLock(target) as lock:
-                finish_dataset(target, lock, metadata)
-    else:
+    record_of = record_of_files if spec.format == "folder" else record_of_tar
+    actual = {c.record.indices: c.actual for c in report.checked if not c.bad}
+    remade = {remake.batch for remake in remakes if remake.exact}
+    actual |= {batch: record_of(target, spec, batch) for batch in remade}
+    journal = read_journal(target, spec)
+    records = {record.indices: record for record in journal.records}
+    changed = {
+        batch: record
+        for batch, record in actual.items()
+        if record is not None and record != records.get(batch)
+    }
+    records |= changed
+    if not report.unfinished or IndexSet(records).covers(range(spec.num_imgs)):
+        only_lines = all(entry.where == BATCHES for entry in journal.entries)
+        if records and (changed or journal.faults or not only_lines):
+            write_journal(target, sorted(records.values(), key=lambda record: record.first))
         target.remove_work(parse_marker_name)
-
-
-def _write_lines(
-    target: Target, spec: DatasetSpec, restored: list[Record], *, making: bool
-) -> None:
-    """batches.jsonl with the restored records in it and without lines that are none."""
-    kept, faults = read_records(target, spec)
-    wrong = {(record.first, record.stop) for record in restored}
-    lines = [r for r in kept if (r.first, r.stop) not in wrong] + restored
-    markers = [r.marker for r in lines if r.where == BATCHES and r.marker is not None]
-    markers.sort(key=lambda marker: marker.first)
-    if (restored or faults) and (markers or not making):
-        write_journal(target, markers)
+        return
+    lines = [e.record.indices for e in journal.entries if e.record and e.where == BATCHES]
+    if not changed.keys().isdisjoint(lines):
+        write_journal(target, (records[batch] for batch in lines))
+    for batch in changed.keys() - set(lines):
+        write_marker(target, changed[batch])

@@ -30,7 +30,7 @@ from single_image_gen.text import one_line
 from single_image_gen.workers import BACKENDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 GENERATE = "generate"  # the command that is run where none is named
 COMMANDS = ("verify", "params", "render", "inspect")
@@ -88,206 +88,120 @@ def check_first_word(parser: Parser, word: str) -> None:
     )
 
 
-def add_flag(group: Any, name: str, **options: Any) -> None:
+def add_flag(group: Any, name: str, kind: dict[str, Any], text: str, **options: Any) -> None:
     """Add a flag in both of its spellings, with underscores and with dashes; help shows the first.
 
     Args:
-        group: a parser or a group of one.
+        group: a parser, or a group of one.
         name: of the flag, with underscores.
-        options: as for `add_argument`.
+        kind: of its value, see below.
+        text: its help.
+        options: further ones of `add_argument`.
     """
-    group.add_argument(f"--{name}", **options)
+    options |= kind
+    group.add_argument(f"--{name}", help=text, **options)
     if "_" in name:
-        options["help"] = argparse.SUPPRESS
-        group.add_argument(f"--{name.replace('_', '-')}", **options)
+        group.add_argument(f"--{name.replace('_', '-')}", help=argparse.SUPPRESS, **options)
 
 
-def path(text: str) -> str:
-    """A path with `~` expanded, which the shell leaves alone in `--targetpath=~/out`."""
-    return os.path.expanduser(text)
+SWITCH: dict[str, Any] = {"action": "store_true"}
+
+
+def integer(metavar: str) -> dict[str, Any]:
+    """A whole number."""
+    return {"type": int, "metavar": metavar}
+
+
+def number(*metavar: str) -> dict[str, Any]:
+    """A number, or two."""
+    if len(metavar) == 1:
+        return {"type": float, "metavar": metavar[0]}
+    return {"type": float, "nargs": len(metavar), "metavar": metavar}
+
+
+def path(metavar: str) -> dict[str, Any]:
+    """A path; `~` is expanded, which the shell leaves alone in `--targetpath=~/out`."""
+    return {"type": os.path.expanduser, "metavar": metavar}
+
+
+def choice(values: Iterable[str]) -> dict[str, Any]:
+    """One of these words."""
+    return {"choices": tuple(values)}
 
 
 # --- generate
 
 
 def generate_parser() -> Parser:
-    """The parser of the default command.
-
-    Flags that `--from` can answer have no default here: they are absent unless given.
-    """
+    """The parser of the default command; the defaults not set here are those of `generate`."""
     parser = Parser(
         prog=PROG,
         usage=USAGE,
         description="One photograph in, a whole self-supervised-learning dataset out.",
         epilog=EPILOG,
+        argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
     _add_what_to_make(parser.add_argument_group("what to make"))
     _add_recipe(parser.add_argument_group("recipe (each flag overrides its part of the preset)"))
-    work = parser.add_argument_group("how to work (none of these changes an image)")
-    _add_workers(work)
-    _add_behavior(work)
+    _add_work(parser.add_argument_group("how to work (none of these changes an image)"))
     return parser
 
 
 def _add_what_to_make(group: Any) -> None:
-    absent = {"default": argparse.SUPPRESS}
     _add_imgpath(group, "source images: files, or folders, searched recursively")
-    add_flag(
-        group,
-        "num_sources",
-        type=int,
-        metavar="N",
-        help="use this many of the images found, drawn at random from --seed (default: all)",
-        **absent,
-    )
-    add_flag(
-        group,
-        "targetpath",
-        type=path,
-        default="./out",
-        metavar="DIR",
-        help="the dataset's root (default: %(default)s)",
-    )
-    add_flag(
-        group,
-        "num_imgs",
-        type=int,
-        metavar="N",
-        help=f"images in all, over all sources: exactly this many (default: {IMAGENET_SIZE})",
-        **absent,
-    )
-    _add_setting(group, "img_size", "side of the square images, pixels", type=int, metavar="S")
-    add_flag(
-        group,
-        "seed",
-        type=int,
-        metavar="K",
-        help=f"0 to 2^64 - 1 (default: {DEFAULT_SEED})",
-        **absent,
-    )
-    add_flag(
-        group,
-        "format",
-        choices=FORMATS,
-        help=f"JPEGs in class folders, or tar shards (default: {DEFAULT_FORMAT})",
-        **absent,
-    )
-    add_flag(
-        group,
-        "quality",
-        type=int,
-        metavar="Q",
-        help=f"JPEG quality, 1 to 100, 4:2:0 (default: {DEFAULT_QUALITY})",
-        **absent,
-    )
-    add_flag(
-        group,
-        "engine",
-        choices=ENGINES,
-        help=f"the renderer; torchvision is the reference (default: {DEFAULT_ENGINE})",
-        **absent,
-    )
-    _add_setting(group, "include_sources", "the sources themselves are the first N images")
-    add_flag(
-        group,
-        "from",
-        type=path,
-        metavar="DATASET_JSON",
-        help="take recipe, seed, counts and sources from an earlier dataset",
-    )
+    text = "use this many of the images found, drawn at random from --seed (default: all)"
+    add_flag(group, "num_sources", integer("N"), text)
+    text = "the dataset's root (default: %(default)s)"
+    add_flag(group, "targetpath", path("DIR"), text, default="./out")
+    text = f"images in all, over all sources: exactly this many (default: {IMAGENET_SIZE})"
+    add_flag(group, "num_imgs", integer("N"), text)
+    _add_setting(group, "img_size", integer("S"), "side of the square images, pixels")
+    add_flag(group, "seed", integer("K"), f"0 to 2^64 - 1 (default: {DEFAULT_SEED})")
+    text = f"JPEGs in class folders, or tar shards (default: {DEFAULT_FORMAT})"
+    add_flag(group, "format", choice(FORMATS), text)
+    text = f"JPEG quality, 1 to 100, 4:2:0 (default: {DEFAULT_QUALITY})"
+    add_flag(group, "quality", integer("Q"), text)
+    text = f"the renderer; torchvision is the reference (default: {DEFAULT_ENGINE})"
+    add_flag(group, "engine", choice(ENGINES), text)
+    _add_setting(group, "include_sources", {}, "the sources themselves are the first N images")
+    text = "take recipe, seed, counts and sources from an earlier dataset"
+    add_flag(group, "from", path("DATASET_JSON"), text)
 
 
 def _add_recipe(group: Any) -> None:
-    add_flag(
-        group,
-        "recipe",
-        choices=tuple(RECIPES),
-        default=argparse.SUPPRESS,
-        help=f"preset: the released script, or section 3.1 of the paper (default: {SCRIPT.recipe})",
-    )
-    _add_setting(group, "deg", "rotation from (-D, D) degrees", type=float, metavar="D")
-    _add_setting(group, "shear", "shear along x from (-D, D) degrees", type=float, metavar="D")
-    _add_setting(group, "cropfirst", "first take a random square, so as not to favor the center")
-    _add_setting(
-        group,
-        "initcrop",
-        "side of that square, as a fraction of the source's shorter side",
-        type=float,
-        metavar="F",
-    )
-    _add_setting(
-        group,
-        "scale",
-        "inverse areas: the crop's area is drawn from (1/A, 1/B)",
-        type=float,
-        nargs=2,
-        metavar=("A", "B"),
-    )
-    _add_setting(
-        group,
-        "ratio",
-        "the crop's aspect ratio, drawn log-uniformly",
-        type=float,
-        nargs=2,
-        metavar=("LO", "HI"),
-    )
-    _add_setting(group, "hflip", "flip left-right with probability 0.5")
-    _add_setting(group, "vflip", "flip top-bottom with probability 0.5")
-    _add_setting(group, "jitter", "probability of color jitter", type=float, metavar="P")
-    for name in ("brightness", "contrast", "saturation", "hue"):
-        _add_setting(group, name, f"range of the {name} jitter", type=float, metavar="X")
-    _add_setting(group, "randinterp", "draw lanczos, bilinear or bicubic for each crop")
-
-
-def _add_workers(group: Any) -> None:
-    add_flag(group, "threads", type=int, metavar="N", help="workers (default: all usable CPUs)")
-    add_flag(
-        group,
-        "batch_size",
-        type=int,
-        metavar="N",
-        help="images per task, resume point and tar (default: from num_imgs and format)",
-    )
-    add_flag(
-        group,
-        "backend",
-        choices=BACKENDS,
-        default=BACKENDS[0],
-        help="who works: processes, threads, or a cluster (default: %(default)s)",
-    )
-    add_flag(group, "scheduler", metavar="ADDRESS", help="an existing Dask scheduler or Ray head")
-    add_flag(
-        group,
-        "shard",
-        default="auto",
-        metavar="I/N",
-        help="this process makes every N-th batch from I, counted from 0; auto reads the "
-        "cluster's variables; none makes all (default: %(default)s)",
-    )
-
-
-def _add_behavior(group: Any) -> None:
-    for name, text in (
-        ("overwrite", "remove the earlier dataset at the target first"),
-        ("accept_versions", "go on although library versions differ from the dataset's"),
-        ("dry_run", "print the plan and estimates; write nothing"),
-        ("debug", f"a quick look: {DEBUG_IMAGES} images, {DEBUG_THREADS} workers, unless given"),
-        ("durable", "flush each batch to disk at once, not every few seconds"),
+    text = f"the released script's, or section 3.1 of the paper (default: {SCRIPT.recipe})"
+    add_flag(group, "recipe", choice(RECIPES), text)
+    for name, kind, text in (
+        ("deg", number("D"), "rotation from (-D, D) degrees"),
+        ("shear", number("D"), "shear along x from (-D, D) degrees"),
+        ("cropfirst", {}, "first take a random square, so as not to favor the center"),
+        ("initcrop", number("F"), "side of that square, relative to the source's shorter side"),
+        ("scale", number("A", "B"), "inverse areas: the crop's area is from (1/A, 1/B)"),
+        ("ratio", number("LO", "HI"), "aspect ratio of the crop, log-uniform"),
+        ("hflip", {}, "flip left-right with probability 0.5"),
+        ("vflip", {}, "flip top-bottom with probability 0.5"),
+        ("jitter", number("P"), "probability of color jitter"),
+        ("brightness", number("X"), "range of the brightness jitter"),
+        ("contrast", number("X"), "range of the contrast jitter"),
+        ("saturation", number("X"), "range of the saturation jitter"),
+        ("hue", number("X"), "range of the hue jitter"),
+        ("randinterp", {}, "draw lanczos, bilinear or bicubic for each crop"),
     ):
-        add_flag(group, name, action="store_true", help=text)
-    _add_max_pixels(group)
-    add_flag(group, "quiet", action="store_true", help="errors only")
+        _add_setting(group, name, kind, text)
 
 
-def _add_setting(group: Any, name: str, text: str, **options: Any) -> None:
+def _add_setting(group: Any, name: str, kind: dict[str, Any], text: str) -> None:
     """Add a flag that overrides a field of the recipe; its help shows the presets' values."""
     script, paper = (_shown(getattr(recipe, name)) for recipe in (SCRIPT, PAPER))
     default = script if script == paper else f"{script}; paper: {paper}"
-    if isinstance(getattr(SCRIPT, name), bool):
-        options["action"] = argparse.BooleanOptionalAction
-    text = f"{text} (default: {default})"
-    add_flag(group, name, default=argparse.SUPPRESS, help=text, **options)
+    add_flag(
+        group,
+        name,
+        kind or {"action": argparse.BooleanOptionalAction},
+        f"{text} (default: {default})",
+        default=argparse.SUPPRESS,
+    )
 
 
 def _shown(value: Any) -> str:
@@ -296,6 +210,31 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _add_work(group: Any) -> None:
+    add_flag(group, "threads", integer("N"), "workers (default: all usable CPUs)")
+    text = "images per task, resume point and tar (default: from num_imgs and format)"
+    add_flag(group, "batch_size", integer("N"), text)
+    text = f"processes, threads, or a cluster's workers (default: {BACKENDS[0]})"
+    add_flag(group, "backend", choice(BACKENDS), text)
+    text = "an existing Dask scheduler or Ray head"
+    add_flag(group, "scheduler", {"metavar": "ADDRESS"}, text)
+    text = (
+        "this process makes every N-th batch from I, counted from 0; auto reads the cluster's "
+        "variables; none makes all (default: %(default)s)"
+    )
+    add_flag(group, "shard", {"metavar": "I/N"}, text, default="auto")
+    for name, text in (
+        ("overwrite", "remove the earlier dataset at the target first"),
+        ("accept_versions", "go on although library versions differ from the dataset's"),
+        ("dry_run", "print the plan and estimates; write nothing"),
+        ("debug", f"a quick look: {DEBUG_IMAGES} images, {DEBUG_THREADS} workers, unless given"),
+        ("durable", "flush each batch to disk at once, not every few seconds"),
+    ):
+        add_flag(group, name, SWITCH, text)
+    _add_max_pixels(group)
+    add_flag(group, "quiet", SWITCH, "errors only")
 
 
 # --- the other commands
@@ -308,14 +247,10 @@ def verify_parser() -> Parser:
         "Check every file of a dataset: is it there, with the bytes that were written, and nothing "
         "else? Exit code 0 if so, 1 if anything is wrong or unfinished.",
     )
-    parser.add_argument("target", type=path, metavar="TARGET", help="the dataset's root")
-    add_flag(
-        parser,
-        "repair",
-        action="store_true",
-        help="make damaged and missing images again, and lost records; foreign files stay",
-    )
-    add_flag(parser, "json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("target", **path("TARGET"), help="the dataset's root")
+    text = "make damaged and missing images again, and lost records; foreign files stay"
+    add_flag(parser, "repair", SWITCH, text)
+    add_flag(parser, "json", SWITCH, "one JSON object on stdout")
     _add_where_sources_are(parser)
     return parser
 
@@ -327,10 +262,8 @@ def params_parser() -> Parser:
         "What was drawn for each image, as JSON lines: crop boxes as [left, top, width, height] in "
         "pixels of the source, angles in degrees. It is computed from dataset.json alone.",
     )
-    parser.add_argument(
-        "target", type=path, metavar="TARGET", help="the dataset's root, or its dataset.json"
-    )
-    add_flag(parser, "index", metavar="LIST", help="such as 3,10-20 (default: all images)")
+    parser.add_argument("target", **path("TARGET"), help="the dataset's root, or its dataset.json")
+    add_flag(parser, "index", {"metavar": "LIST"}, "such as 3,10-20 (default: all images)")
     return parser
 
 
@@ -342,13 +275,9 @@ def render_parser() -> Parser:
         "DIR/<class>/patch_<index>.jpg, whether the dataset is in files or in tars; existing files "
         "of those names are replaced.",
     )
-    parser.add_argument(
-        "dataset", type=path, metavar="DATASET_JSON", help="the dataset's dataset.json"
-    )
-    add_flag(parser, "index", required=True, metavar="LIST", help="such as 3,10-20")
-    add_flag(
-        parser, "targetpath", type=path, required=True, metavar="DIR", help="where to write them"
-    )
+    parser.add_argument("dataset", **path("DATASET_JSON"), help="the dataset's dataset.json")
+    add_flag(parser, "index", {"metavar": "LIST"}, "such as 3,10-20", required=True)
+    add_flag(parser, "targetpath", path("DIR"), "where to write them", required=True)
     _add_where_sources_are(parser)
     return parser
 
@@ -362,31 +291,15 @@ def inspect_parser() -> Parser:
         "edges; the share of the recipe's crops that are nearly flat; and a verdict.",
     )
     parser.add_argument(
-        "images", type=path, metavar="IMAGE", nargs="+", help="photographs, or folders of them"
+        "images", **path("IMAGE"), nargs="+", help="photographs, or folders of them"
     )
-    add_flag(
-        parser,
-        "recipe",
-        choices=tuple(RECIPES),
-        default=SCRIPT.recipe,
-        help="how crops are drawn (default: %(default)s)",
-    )
-    add_flag(
-        parser,
-        "img_size",
-        type=int,
-        default=SCRIPT.img_size,
-        metavar="S",
-        help="side of the images to be made, pixels (default: %(default)s)",
-    )
-    add_flag(parser, "json", action="store_true", help="a JSON array on stdout")
-    add_flag(
-        parser,
-        "plot",
-        type=path,
-        metavar="PNG",
-        help="write the photographs with a map of where crops would be nearly flat",
-    )
+    text = "how crops are drawn (default: %(default)s)"
+    add_flag(parser, "recipe", choice(RECIPES), text, default=SCRIPT.recipe)
+    text = "side of the images to be made, pixels (default: %(default)s)"
+    add_flag(parser, "img_size", integer("S"), text, default=SCRIPT.img_size)
+    add_flag(parser, "json", SWITCH, "a JSON array on stdout")
+    text = "write the photographs with a map of where crops would be nearly flat"
+    add_flag(parser, "plot", path("PNG"), text)
     _add_max_pixels(parser)
     return parser
 
@@ -396,35 +309,23 @@ def _command_parser(command: str, description: str) -> Parser:
 
 
 def _add_where_sources_are(parser: Parser) -> None:
-    _add_imgpath(
-        parser,
+    text = (
         "where the sources are now, files or folders; they are recognized by their SHA-256 "
-        "(default: where dataset.json says they were)",
+        "(default: where dataset.json says they were)"
     )
-    add_flag(
-        parser,
-        "threads",
-        type=int,
-        metavar="N",
-        help="workers (default: from the number of images)",
-    )
+    _add_imgpath(parser, text)
+    add_flag(parser, "threads", integer("N"), "workers (default: from the number of images)")
     _add_max_pixels(parser)
-    add_flag(parser, "quiet", action="store_true", help="results and errors only")
+    add_flag(parser, "quiet", SWITCH, "results and errors only")
 
 
 def _add_imgpath(group: Any, text: str) -> None:
-    add_flag(group, "imgpath", type=path, nargs="+", action="extend", metavar="PATH", help=text)
+    add_flag(group, "imgpath", path("PATH"), text, nargs="+", action="extend")
 
 
 def _add_max_pixels(group: Any) -> None:
-    add_flag(
-        group,
-        "max_pixels",
-        type=int,
-        default=MAX_PIXELS,
-        metavar="N",
-        help="refuse a larger source (default: %(default)s)",
-    )
+    text = "refuse a larger source (default: %(default)s)"
+    add_flag(group, "max_pixels", integer("N"), text, default=MAX_PIXELS)
 
 
 PARSERS: dict[str, Callable[[], Parser]] = {

@@ -9,85 +9,93 @@ from typing import TYPE_CHECKING, Any
 
 from single_image_gen.cli.flags import DEBUG_IMAGES, DEBUG_THREADS
 from single_image_gen.cli.output import PROG, print_lines, print_message
-from single_image_gen.errors import DONE, UsageError, notify
-from single_image_gen.make.description import check_versions, open_dataset
+from single_image_gen.errors import DONE, DatasetMismatch, UsageError, notify
+from single_image_gen.make.description import open_dataset
 from single_image_gen.make.generate import RunOptions, generate
 from single_image_gen.make.rerender import locate
 from single_image_gen.recipe import RECIPES, SCRIPT, Recipe
+from single_image_gen.target.versions import version_mismatch
 from single_image_gen.text import counted, size_of
 from single_image_gen.workers import Workers
 from single_image_gen.workers.shard import WHOLE, parse_shard
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.make.generate import Summary
 
-# flags that are keywords of `generate`, and fields of what else it takes
+# The flags that are keywords of `generate`, and those that are fields of what it takes.
 KEYWORDS = ("num_sources", "num_imgs", "seed", "format", "quality", "engine", "batch_size")
 WORKERS = ("threads", "backend", "scheduler")
 OPTIONS = ("overwrite", "accept_versions", "durable", "max_pixels", "dry_run", "quiet")
+RECIPE = tuple(field.name for field in dataclasses.fields(Recipe) if field.name != "recipe")
 # What `--from` takes from the earlier dataset where no flag says otherwise.
 TAKEN = ("num_imgs", "seed", "format", "quality", "engine")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Make a dataset."""
-    given = vars(arguments)
-    if arguments.debug:
-        given.setdefault("num_imgs", DEBUG_IMAGES)
-        given["threads"] = given["threads"] or DEBUG_THREADS
-    workers = Workers(
-        shard=parse_shard(arguments.shard, os.environ), **{name: given[name] for name in WORKERS}
-    )
-    options = RunOptions(command=arguments.command_line, **{name: given[name] for name in OPTIONS})
-    what = _what_to_make(given)
-    if given.get("cropfirst"):
+    flags = vars(arguments)  # only those that were given, apart from targetpath and max_pixels
+    if "debug" in flags:
+        flags = {"num_imgs": DEBUG_IMAGES, "threads": DEBUG_THREADS, **flags}
+    quiet = flags.get("quiet", False)
+    shard = parse_shard(arguments.shard, os.environ)
+    workers = Workers(shard=shard, **_chosen(flags, WORKERS))
+    options = RunOptions(command=arguments.command_line, **_chosen(flags, OPTIONS))
+    what = _what_to_make(flags)
+    if flags.get("cropfirst"):
         notify("--cropfirst turns the first crop on; in the 2020 script it turned it off")
-    if workers.shard != WHOLE and not arguments.quiet:
-        print_message(str(workers.shard))
+    if shard != WHOLE and not quiet:
+        print_message(str(shard))
     summary = generate(targetpath=arguments.targetpath, workers=workers, options=options, **what)
     if summary.forecast is not None:
         print_lines(summary.forecast.lines())
-    elif not arguments.quiet:
+    elif not quiet:
         print_lines(_last_lines(summary, arguments.targetpath))
     return DONE
 
 
-def _what_to_make(given: dict[str, Any]) -> dict[str, Any]:
+def _chosen(flags: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: flags[name] for name in names if name in flags}
+
+
+def _what_to_make(flags: dict[str, Any]) -> dict[str, Any]:
     """The flags as keywords of `generate`, with what `--from` adds to them."""
-    what = {name: given[name] for name in KEYWORDS if name in given}
-    what["imgpath"] = given["imgpath"]
-    recipe = RECIPES[given.get("recipe", SCRIPT.recipe)]
-    if given["from"] is not None:
-        earlier = _take_from(given["from"], what, accept_versions=given["accept_versions"])
-        recipe = recipe if "recipe" in given else earlier
-    fields = {field.name for field in dataclasses.fields(Recipe)} & given.keys()
-    what["recipe"] = dataclasses.replace(recipe, **{name: given[name] for name in fields})
-    if not what["imgpath"]:
+    what = _chosen(flags, ("imgpath", *KEYWORDS))
+    recipe = RECIPES[flags.get("recipe", SCRIPT.recipe)]
+    if "from" in flags:
+        spec = _take_from(flags["from"], what, accept_versions="accept_versions" in flags)
+        recipe = recipe if "recipe" in flags else spec.recipe
+    if "imgpath" not in what:
         raise UsageError(
             "--imgpath is required, the photograph to make a dataset of: such as --imgpath "
             f"photo.jpg (see {PROG} --help)"
         )
-    return what
+    return {**what, "recipe": dataclasses.replace(recipe, **_chosen(flags, RECIPE))}
 
 
-def _take_from(path: str, what: dict[str, Any], *, accept_versions: bool) -> Recipe:
-    """Add to `what` all that it leaves open, from an earlier dataset, whose recipe is returned."""
+def _take_from(path: str, what: dict[str, Any], *, accept_versions: bool) -> DatasetSpec:
+    """Add to `what` all that it leaves open, from an earlier dataset, which is returned."""
     if "num_sources" in what:
         raise UsageError("--num_sources: --from takes the sources of the earlier dataset")
     dataset = open_dataset(path)
-    check_versions(dataset, path, accept_versions=accept_versions)
+    mismatch = version_mismatch(dataset)
+    if mismatch and not accept_versions:
+        raise DatasetMismatch(
+            f"the dataset of {path} was made by other versions ({mismatch}): bytes may differ; "
+            "install those, or go on with --accept_versions"
+        )
     spec = dataset.spec
     for name in TAKEN:
         what.setdefault(name, getattr(spec, name))
-    if what["batch_size"] is None and what["num_imgs"] == spec.num_imgs:
-        what["batch_size"] = spec.batch_size
+    if what["num_imgs"] == spec.num_imgs:
+        what.setdefault("batch_size", spec.batch_size)
     every = [(0, len(spec.sources))]
-    what["imgpath"] = [source.path for source in locate(spec, every, what["imgpath"])]
+    what["imgpath"] = [source.path for source in locate(spec, every, what.get("imgpath"))]
     what["known"] = spec.sources
-    return spec.recipe
+    return spec
 
 
 def _last_lines(summary: Summary, targetpath: str) -> Iterator[str]:

@@ -8,19 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from single_image_gen.cli.output import print_lines, print_message
-from single_image_gen.errors import DONE, UsageError
-from single_image_gen.photo.flatmap import SOFTWARE, panel, stack
-from single_image_gen.photo.source import find_sources
+from single_image_gen.errors import DONE
+from single_image_gen.photo.find import find_sources
+from single_image_gen.photo.flatmap import check_map_path, panel, write_map
 from single_image_gen.photo.suitability import inspect_image, middle_crop, table
 from single_image_gen.recipe import RECIPES
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
-
-    from PIL import Image
-
-START = 4096  # bytes of a PNG in which its text is found
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = replace(RECIPES[arguments.recipe], img_size=arguments.img_size)
     paths = find_sources(arguments.images)
     if arguments.plot is not None:
-        _check_may_be_replaced(arguments.plot)
+        check_map_path(arguments.plot)
     inspections, panels = [], []
     for path in paths:
         name = min(os.path.relpath(path), path, key=len)
@@ -38,28 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
             side = middle_crop(recipe, (found.width, found.height))
             panels.append(panel(found, pixels, contrasts, side))
     if arguments.plot is not None:
-        _write_map(panels, arguments.plot)
+        write_map(arguments.plot, panels)
+        what = "the map" if len(panels) == 1 else f"{len(panels)} maps"
+        print_message(f"wrote {what} to {arguments.plot}")
     if arguments.json:
         values = [found.as_json() for found in inspections]
         print_lines(json.dumps(values, indent=2).splitlines())
     else:
         print_lines(table(inspections))
     return DONE
-
-
-def _check_may_be_replaced(plot: str) -> None:
-    """Refuse to replace anything but a map that was written here."""
-    if not os.path.exists(plot):
-        return
-    if os.path.isfile(plot):
-        with open(plot, "rb") as file:
-            if SOFTWARE.encode() in file.read(START):
-                return
-    raise UsageError(f"{plot} is not a map that inspect wrote: name another file to --plot")
-
-
-def _write_map(panels: Sequence[Image.Image], plot: str) -> None:
-    with open(plot, "wb") as file:
-        file.write(stack(panels))
-    what = "the map" if len(panels) == 1 else f"{len(panels)} maps"
-    print_message(f"wrote {what} to {plot}")

@@ -26,6 +26,7 @@ from single_image_gen.errors import (
     INTERRUPTED,
     REFUSED,
     TERMINATED,
+    EngineError,
     SingleImageGenError,
     UsageError,
 )
@@ -33,6 +34,7 @@ from single_image_gen.workers.signals import Terminated, ended_by_signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
 INTRODUCTION = f"""\
 One photograph in, a whole self-supervised-learning dataset out:
@@ -78,11 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of stdout has left, as `head` does
         abandon_stdout()
         return FAILED
-    except Exception as error:
-        exit_code = _exit_code(error)
-        if exit_code is None:
-            raise
-        code, ends[exit_code] = exit_code, f"error: {_describe(error, command, exit_code)}"
+    except (SingleImageGenError, OSError, MemoryError) as error:  # anything else is a bug
+        return _report(error, command)
     print_message(ends[code])
     return code
 
@@ -93,9 +92,9 @@ def _run(command: str, argv: list[str]) -> int:
         print_to_stderr(INTRODUCTION)
         return REFUSED
     parser = PARSERS[command]()
-    if command == GENERATE:
-        check_first_word(parser, argv[0])
     try:
+        if command == GENERATE:
+            check_first_word(parser, argv[0])
         arguments = parser.parse_args(argv if command == GENERATE else argv[1:])
     except SystemExit as stop:  # --help, --version, or a usage error
         print_lines(())
@@ -103,8 +102,20 @@ def _run(command: str, argv: list[str]) -> int:
     arguments.command_line = (PROG, *argv)
     _check_working_directory()
     with messages_for_warnings(quiet=getattr(arguments, "quiet", False)):
-        code: int = import_module(f"single_image_gen.cli.{command}").run(arguments)
+        code: int = _import_command(command).run(arguments)
     return code
+
+
+def _import_command(command: str) -> ModuleType:
+    try:
+        return import_module(f"single_image_gen.cli.{command}")
+    except ImportError as error:
+        if (error.name or "").startswith("single_image_gen"):
+            raise
+        raise EngineError(
+            f"a library that is needed cannot be imported ({error}): pip install --upgrade "
+            "single-image-gen installs it"
+        ) from None
 
 
 def _check_working_directory() -> None:
@@ -116,15 +127,9 @@ def _check_working_directory() -> None:
         ) from None
 
 
-def _exit_code(error: Exception) -> int | None:
-    """The exit code for an error that is the user's or the system's; None for a bug."""
-    if isinstance(error, SingleImageGenError):
-        return error.exit_code
-    return FAILED if isinstance(error, OSError | MemoryError) else None
-
-
-def _describe(error: Exception, command: str, code: int) -> str:
-    """The error and what to do about it."""
+def _report(error: Exception, command: str) -> int:
+    """Print the error and what to do about it; returns the exit code."""
+    code = error.exit_code if isinstance(error, SingleImageGenError) else FAILED
     remedies = []
     if isinstance(error, OSError) and error.errno in REMEDIES:
         remedies.append(REMEDIES[error.errno])
@@ -132,4 +137,6 @@ def _describe(error: Exception, command: str, code: int) -> str:
         abandon_stdout()
     elif command == GENERATE and code == FAILED:
         remedies.append("rerun to resume")
-    return error_message(error) + (f"; {', then '.join(remedies)}" if remedies else "")
+    advice = f"; {', then '.join(remedies)}" if remedies else ""
+    print_message(f"error: {error_message(error)}{advice}")
+    return code

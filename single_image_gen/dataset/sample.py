@@ -24,7 +24,7 @@ PANORAMA = 4  # longer side over shorter; beyond, resizing all of it would take 
 
 
 class Sources(Protocol):
-    """Decoded sources by number: `LazySources`, `SharedSources` or a list of `Source`."""
+    """Decoded sources by number: `SharedSources` or a list of `Source`."""
 
     def __getitem__(self, k: int, /) -> Source:
         """The k-th source."""

@@ -8,7 +8,7 @@ import operator
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 from single_image_gen.draw.geometry import check_fits
 from single_image_gen.draw.params import MAX_SEED, center_of, params_of, uniforms
@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 
 # Far beyond any dataset; it keeps numbers and names at sane lengths.
 MAX_NUM_IMGS = 10**12
-MOST_MAX_PIXELS = 10**10
+MAX_MAX_PIXELS = 10**10
+_RANGES = {
+    "seed": (0, MAX_SEED),
+    "num_imgs": (1, MAX_NUM_IMGS),
+    "quality": (1, 100),
+    "batch_size": (0, MAX_NUM_IMGS),
+}
 
 
 @dataclass(frozen=True)
@@ -66,10 +72,8 @@ class DatasetSpec:
         """Check every value; a batch_size of 0 becomes the automatic one."""
         if not self.sources:
             raise UsageError("a dataset needs at least one source")
-        check_range("seed", self.seed, 0, MAX_SEED)
-        check_range("num_imgs", self.num_imgs, 1, MAX_NUM_IMGS)
-        check_range("quality", self.quality, 1, 100)
-        check_range("batch_size", self.batch_size, 0, MAX_NUM_IMGS)
+        for name, (low, high) in _RANGES.items():
+            object.__setattr__(self, name, check_range(name, getattr(self, name), low, high))
         if self.format not in FORMATS:
             raise UsageError(f"format must be one of {', '.join(FORMATS)}, got {self.format!r}")
         if self.engine not in ENGINES:
@@ -187,22 +191,27 @@ def draw_range(spec: DatasetSpec, indices: range) -> Iterator[tuple[int, Params]
 def auto_batch_size(num_imgs: int, format: str) -> int:  # noqa: A002 - the flag's name
     """Images per unit of work; of the number of images and the format alone, never the machine.
 
-    About 128 units, so that many workers share even a small dataset evenly; but no smaller than
-    what outweighs the cost of a unit, and no larger than what is sad to lose (folder) or handy to
-    copy (tar); and at most 10,000 units of 1,000, since each leaves a marker.
+    About 128 units, so that many workers share even a small dataset evenly. Not fewer images than
+    outweigh the cost of a unit, nor more than may be lost when a run is killed (folder) or make a
+    handy tar. At most 10,000 units, since each has a marker.
     """
-    least, most = (16, 1000) if format == "folder" else (256, 10_000)
-    return max(least, min(most, -(-num_imgs // 128)), -(-num_imgs // 10_000))
+    low, high = (16, 1000) if format == "folder" else (256, 10_000)
+    return max(low, min(high, -(-num_imgs // 128)), -(-num_imgs // 10_000))
 
 
-def check_range(name: str, value: int, low: int, high: int) -> None:
-    """ValueError unless `value` is a whole number from low to high."""
+def check_range(name: str, value: SupportsIndex, low: int, high: int) -> int:
+    """The value as an int.
+
+    Raises:
+        UsageError: it is not a whole number from low to high.
+    """
     try:
         whole = operator.index(value)
     except TypeError:
         whole = None
     if whole is None or isinstance(value, bool) or not low <= whole <= high:
         raise UsageError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+    return whole
 
 
 def _check_source(source: SourceInfo) -> None:
@@ -214,4 +223,4 @@ def _check_source(source: SourceInfo) -> None:
     if not isinstance(source.sha256, str) or not _SHA256.fullmatch(source.sha256):
         raise ValueError(f"the source {name!r} has no digest")
     for side in source.size:
-        check_range("a source's side", side, 1, MOST_MAX_PIXELS)
+        check_range("a source's side", side, 1, MAX_MAX_PIXELS)

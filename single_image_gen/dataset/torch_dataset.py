@@ -5,25 +5,31 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-import cv2
 from PIL import Image
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from single_image_gen.dataset.sample import render_pixels
 from single_image_gen.dataset.spec import DatasetSpec, draw_range
 from single_image_gen.engines import load_engine
-from single_image_gen.photo.memory import LazySources, open_sources
-from single_image_gen.photo.source import find_sources
-from single_image_gen.recipe import DEFAULT_ENGINE, IMAGENET_SIZE, MAX_PIXELS, SCRIPT, Recipe
+from single_image_gen.errors import UsageError
+from single_image_gen.photo.find import find_sources
+from single_image_gen.photo.memory import open_sources
+from single_image_gen.recipe import (
+    DEFAULT_ENGINE,
+    IMAGENET_SIZE,
+    MAX_PIXELS,
+    RECIPES,
+    SCRIPT,
+    Recipe,
+)
 
 if TYPE_CHECKING:
     from single_image_gen.draw.params import Params
 
 Transform = Callable[[Image.Image], Any]
-
-MAX_BYTES = 512 * 2**20
 
 
 class SingleImageDataset(Dataset[tuple[Any, int]]):
@@ -33,21 +39,22 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
     or epoch changes it. Since there is no epoch in it, an epoch of new images is a slice of
     a longer dataset: `torch.utils.data.Subset(dataset, range(n * epoch, n * (epoch + 1)))`.
 
-    It pickles as names and numbers, a few hundred bytes a source, so that `DataLoader` workers,
-    forked or spawned, get it quickly; each decodes the sources that it meets, and keeps them up to
-    `max_bytes`. With more sources than that holds, consecutive indices meet a different source
-    each, and most of them are decoded again. An item is rendered in the calling thread; OpenCV is
-    told to use one thread in `DataLoader` workers, as torch is by `DataLoader` itself.
+    The sources are decoded once, here; `DataLoader` workers, forked or spawned, map the same
+    memory. Pickled, the dataset takes a few hundred bytes a source. An item is rendered in the
+    calling thread.
 
     Args:
         sources: image files, or folders searched for them; one path or several.
-        recipe: the augmentations.
+        recipe: the augmentations, or the name of a preset.
         seed: 0 to 2^64 - 1.
         length: images in all, 1 or more.
         transform: called with each PIL image (RGB, img_size x img_size), as in torchvision.
-        engine: "opencv" (fast) or "torchvision" (the reference).
+        engine: what renders.
         max_pixels: refuse a larger source.
-        max_bytes: how much of the decoded sources a process keeps (always one of them).
+
+    Attributes:
+        spec: what the dataset is.
+        transform: as given.
 
     Raises:
         SourceError: a source cannot be used.
@@ -59,29 +66,42 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         self,
         sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
-        recipe: Recipe = SCRIPT,
+        recipe: Recipe | str = SCRIPT,
         seed: int = 0,
         length: int = IMAGENET_SIZE,
         transform: Transform | None = None,
         engine: str = DEFAULT_ENGINE,
         max_pixels: int = MAX_PIXELS,
-        max_bytes: int = MAX_BYTES,
     ) -> None:
+        if isinstance(recipe, str):
+            if recipe not in RECIPES:
+                raise UsageError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
+            recipe = RECIPES[recipe]
         paths = [sources] if isinstance(sources, (str, os.PathLike)) else sources
-        _, infos = open_sources(
+        self._sources = open_sources(
             find_sources([os.fspath(path) for path in paths]), max_pixels=max_pixels
         )
         self.spec = DatasetSpec(
-            sources=infos, recipe=recipe, seed=seed, num_imgs=length, engine=engine
+            sources=self._sources.infos, recipe=recipe, seed=seed, num_imgs=length, engine=engine
         )
         self.transform = transform
-        self._sources = LazySources(infos, max_pixels=max_pixels, max_bytes=max_bytes)
         load_engine(engine)  # now, where its error is seen, not in a worker
 
     @property
     def classes(self) -> list[str]:
-        """The sources' class names; their places are the targets."""
+        """The class names, sorted; their places are the targets."""
         return [source.class_name for source in self.spec.sources]
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """The target of each class name."""
+        return {name: k for k, name in enumerate(self.classes)}
+
+    @cached_property
+    def targets(self) -> list[int]:
+        """The target of each item; made when first asked for, 8 bytes an item."""
+        count = len(self.spec.sources)
+        return (list(range(count)) * -(-len(self) // count))[: len(self)]
 
     def params(self, index: SupportsIndex) -> Params:
         """What is drawn for item `index`.
@@ -96,24 +116,26 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         return self.spec.num_imgs
 
     def __getitem__(self, index: SupportsIndex) -> tuple[Any, int]:
-        """(image, source_index), for index in [-length, length).
+        """(image, target), for index in [-length, length).
 
         Returns:
             A PIL image of mode RGB, img_size x img_size, or what `transform` makes of it; and the
-            number of its source, 0 to the number of sources - 1.
+            number of its class, 0 to the number of sources - 1.
 
         Raises:
             IndexError: index is out of range.
             TypeError: index is no whole number.
-            SourceError: the source's file has gone, or changed since the dataset was made.
+            SourceError: this copy of the dataset decodes the source anew (on another machine), and
+                its file has gone or changed.
         """
-        if get_worker_info() is not None and cv2.getNumThreads() > 1:
-            cv2.setNumThreads(1)
         index = self._index(index)
         render = load_engine(self.spec.engine)
         pixels = render_pixels(self.spec, self._sources, render, index, self.params(index))
         image = Image.fromarray(pixels)
         return self.transform(image) if self.transform else image, self.spec.source_index(index)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "targets"}
 
     def __repr__(self) -> str:
         side = self.spec.recipe.img_size
@@ -128,21 +150,3 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         if not -len(self) <= number < len(self):
             raise IndexError(f"index {number} is not in a dataset of {len(self)} images")
         return number % len(self)
-
-
-# OpenCV's threads do not survive a fork, but the child believes in them and waits for ever when it
-# is told to use fewer. So they end before the fork, and the parent's come back after it.
-_threads_of_parent: list[int] = []
-
-
-def _end_threads() -> None:
-    _threads_of_parent.append(cv2.getNumThreads())
-    cv2.setNumThreads(1)
-
-
-def _bring_threads_back() -> None:
-    cv2.setNumThreads(_threads_of_parent.pop())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_end_threads, after_in_parent=_bring_threads_back)

@@ -47,7 +47,7 @@ def render(source: Source, params: Params, recipe: Recipe) -> Pixels:
 
 def _script_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:
     """Crop, resize to the canvas, rotate and shear it with black outside, center crop."""
-    image = _crop(source, params.crop)
+    image = _crop(source.pixels, params.crop)
     image = F.resize(image, [recipe.canvas] * 2, MODES[params.interpolation], antialias=True)
     image = F.affine(
         image,
@@ -58,7 +58,8 @@ def _script_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage
         interpolation=InterpolationMode.BILINEAR,
         fill=[0, 0, 0],
     )
-    return F.center_crop(image, [recipe.img_size] * 2)
+    margin = round((recipe.canvas - recipe.img_size) / 2)
+    return _crop(np.asarray(image), Box(margin, margin, recipe.img_size, recipe.img_size))
 
 
 def _paper_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:
@@ -69,7 +70,7 @@ def _paper_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:
     """
     part = _needed(params)
     image = F.affine(
-        _crop(source, part),
+        _crop(source.pixels, part),
         angle=params.angle,
         translate=[0, 0],
         scale=1.0,
@@ -82,21 +83,26 @@ def _paper_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:
         ],
     )
     left, top, width, height = params.crop
-    image = F.crop(image, top - part.top, left - part.left, height, width)
+    image = _crop(np.asarray(image), Box(left - part.left, top - part.top, width, height))
     return F.resize(image, [recipe.img_size] * 2, MODES[params.interpolation], antialias=True)
 
 
 GEOMETRY = {"script": _script_geometry, "paper": _paper_geometry}
 
 
-def _crop(source: Source, box: Box) -> PilImage:
-    """The box of the source as a PIL image, black where it reaches beyond."""
+def _crop(pixels: Pixels, box: Box) -> PilImage:
+    """The box of the pixels as a PIL image, black where it reaches beyond.
+
+    As torchvision's `crop`, which Pillow refuses for crops of more pixels than it opens in a file.
+    """
     left, top, width, height = box
-    inside = source.pixels[max(top, 0) : top + height, max(left, 0) : left + width]
-    image = Image.fromarray(np.ascontiguousarray(inside))
-    if image.size == (width, height):
-        return image
-    return F.crop(image, min(top, 0), min(left, 0), height, width)
+    inside = pixels[max(top, 0) : top + height, max(left, 0) : left + width]
+    if inside.shape[:2] != (height, width):
+        whole = np.zeros((height, width, 3), np.uint8)
+        y, x = max(-top, 0), max(-left, 0)
+        whole[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+        inside = whole
+    return Image.fromarray(np.ascontiguousarray(inside))
 
 
 def _needed(params: Params) -> Box:

@@ -1,4 +1,4 @@
-"""What a dataset.json says: which versions made the dataset, and what was drawn for each image."""
+"""What a dataset.json says: what the dataset is, and what was drawn for each image."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from single_image_gen.dataset.spec import draw_range
-from single_image_gen.errors import DatasetMismatch, UsageError
+from single_image_gen.errors import UsageError
 from single_image_gen.target.layout import DATASET, image_path, sample_key, tar_name
 from single_image_gen.target.metadata import MAX_JSON, parse_metadata
-from single_image_gen.target.versions import version_mismatch
 from single_image_gen.text import counted
 
 if TYPE_CHECKING:
@@ -41,20 +40,6 @@ def open_dataset(path: str) -> DatasetMetadata:
     if data.strip()[:1] not in (b"{", b""):
         raise UsageError(f"{path} is not a {DATASET}: name the one at the root of a dataset")
     return parse_metadata(data, path)
-
-
-def check_versions(dataset: DatasetMetadata, path: str, *, accept_versions: bool) -> None:
-    """Refuse to go by the dataset.json at `path` if bytes made here may differ from its dataset's.
-
-    Raises:
-        DatasetMismatch: with the versions there and here, unless `accept_versions`.
-    """
-    mismatch = version_mismatch(dataset)
-    if mismatch and not accept_versions:
-        raise DatasetMismatch(
-            f"the dataset of {path} was made by other versions ({mismatch}): bytes may differ; "
-            "install those, or go on with --accept_versions"
-        )
 
 
 def parse_ranges(text: str, num_imgs: int) -> list[Range]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from single_image_gen.dataset.batches import IndexSet, Plan
 from single_image_gen.dataset.sample import make_samples, render_pixels
 from single_image_gen.dataset.spec import (
+    MAX_MAX_PIXELS,
     MAX_NUM_IMGS,
-    MOST_MAX_PIXELS,
     DatasetSpec,
     check_range,
     draw_range,
@@ -25,8 +25,8 @@ from single_image_gen.make.contact_sheet import COUNT, contact_sheet
 from single_image_gen.make.forecast import check_room, forecast
 from single_image_gen.make.progress import Progress
 from single_image_gen.make.survey import survey_target
-from single_image_gen.photo.memory import open_sources
-from single_image_gen.photo.source import find_sources
+from single_image_gen.photo.find import find_sources, select_sources
+from single_image_gen.photo.memory import SharedSources, open_sources
 from single_image_gen.recipe import DEFAULT_QUALITY, IMAGENET_SIZE, MAX_PIXELS, SCRIPT
 from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
@@ -36,7 +36,12 @@ from single_image_gen.target.layout import DATASET, INFO, PREVIEW, WORK
 from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import DatasetMetadata
 from single_image_gen.target.overwrite import remove_dataset
-from single_image_gen.target.preflight import check_path, check_writable, refusing_unusable
+from single_image_gen.target.preflight import (
+    check_path,
+    check_recorded_files,
+    check_writable,
+    refusing_unusable,
+)
 from single_image_gen.target.resume import (
     check_not_replaced,
     join_dataset,
@@ -99,7 +104,7 @@ class RunOptions:
     Attributes:
         overwrite: remove an earlier dataset at the target first.
         accept_versions: resume although library versions differ from the target's.
-        durable: flush each batch to disk before it counts as finished.
+        durable: flush each batch to disk at once, rather than in groups every few seconds.
         max_pixels: refuse a larger source, pixels.
         dry_run: write nothing; the summary's `forecast` says what a run would do.
         quiet: show no progress on stderr.
@@ -116,7 +121,8 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        check_range("max_pixels", self.max_pixels, 1, MOST_MAX_PIXELS)
+        max_pixels = check_range("max_pixels", self.max_pixels, 1, MAX_MAX_PIXELS)
+        object.__setattr__(self, "max_pixels", max_pixels)
 
 
 def generate(
@@ -130,6 +136,7 @@ def generate(
     quality: int = DEFAULT_QUALITY,
     engine: str | None = None,
     batch_size: int | None = None,
+    num_sources: int | None = None,
     known: Sequence[SourceInfo] = (),
     workers: Workers = Workers(),
     options: RunOptions = RunOptions(),
@@ -147,10 +154,11 @@ def generate(
         engine: "native" or "torchvision" (the reference); by default the native one, or the
             reference where that cannot be loaded.
         batch_size: images in a unit of work, a resume point, a tar; None for automatic.
+        num_sources: that many of the images found, drawn at random from `seed`; None for all.
         workers: who does the work.
         options: how the run behaves.
-        known: what the sources must hold and how their classes are named; by default whatever
-            they do.
+        known: what the files must hold and how their classes are named, in the order of
+            `imgpath`; by default classes are named by the files.
 
     Raises:
         SourceError: a source cannot be used, or is not the known one.
@@ -165,7 +173,7 @@ def generate(
         WorkerUnfit: a cluster's worker sees other files, or has other libraries.
     """
     if batch_size is not None:
-        check_range("batch_size", batch_size, 1, MAX_NUM_IMGS)
+        batch_size = check_range("batch_size", batch_size, 1, MAX_NUM_IMGS)
     if options.overwrite and workers.shard.count > 1:
         raise UsageError(
             f"overwrite with {workers.shard}: each shard would remove what the others have made; "
@@ -174,9 +182,12 @@ def generate(
     targetpath = os.fspath(targetpath)
     check_path(targetpath)
     engine = choose_engine(engine)
-    sources, infos = _open_sources(imgpath, known, workers, options)
+    given = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
+    paths = [os.fspath(path) for path in given]
+    found = find_sources(paths) if num_sources is None else select_sources(paths, num_sources, seed)
+    sources = _open_sources(found, known, options)
     spec = DatasetSpec(
-        sources=infos,
+        sources=sources.infos,
         recipe=recipe,
         seed=seed,
         num_imgs=num_imgs,
@@ -205,18 +216,16 @@ def generate(
 
 
 def _open_sources(
-    imgpath: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    known: Sequence[SourceInfo],
-    workers: Workers,
-    options: RunOptions,
-) -> tuple[Sources, tuple[SourceInfo, ...]]:
-    paths = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
-    return open_sources(
-        find_sources([os.fspath(path) for path in paths]),
-        max_pixels=options.max_pixels,
-        known=known,
-        share=workers.backend in ("loky", "threading"),
-    )
+    paths: Sequence[str], known: Sequence[SourceInfo], options: RunOptions
+) -> SharedSources:
+    """The sources, decoded, with progress on stderr if that takes long."""
+    with Progress(len(paths), 0, quiet=options.quiet, unit="source", delay=1) as progress:
+        return open_sources(
+            paths,
+            max_pixels=options.max_pixels,
+            known=known,
+            on_progress=lambda *_: progress.add(1),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,10 +249,13 @@ class Run:
     keep_batch_size: bool
 
     @property
-    def metadata(self) -> DatasetMetadata:
-        """What the dataset.json of a new target says."""
-        versions = current_versions(self.spec.engine)
-        return DatasetMetadata(self.spec, versions, self.options.command)
+    def versions(self) -> dict[str, str]:
+        """The versions at work."""
+        return current_versions(self.spec.engine)
+
+    def new_metadata(self) -> DatasetMetadata:
+        """The dataset.json of a new target, with a new id."""
+        return DatasetMetadata(self.spec, self.versions, self.options.command)
 
 
 def _notify(run: Run, survey: Survey, known: Sequence[SourceInfo]) -> None:
@@ -311,26 +323,33 @@ def _make_dataset(run: Run, pool: Pool) -> Summary:
 
 def _begin(target: Target, lock: RunLock, run: Run) -> tuple[DatasetMetadata, JournalContents]:
     """Make the target this run's, unless it is already; what it is, and what is finished of it."""
-    asked, options = run.metadata, run.options
     contents = read_target(target)
-    if not (options.overwrite and contents.metadata):
-        joined = _join(target, contents, run, asked)
-        if _is_finished(target, joined.spec, contents.journal):
-            return joined, contents.journal  # nothing is written, not even a lock
-        lock.share()
-        contents = read_target(target)
-        _warn_of_faults(target, contents.journal.faults)
-        joined = _join(target, contents, run, asked)
-        return register_dataset(target, contents, joined), contents.journal
+    if run.options.overwrite and contents.metadata is not None:
+        return _overwrite(target, lock, run), JournalContents()
+    joined = _join(target, contents, run)
+    check_recorded_files(target, joined.spec, contents.journal.done)
+    if _is_finished(target, joined.spec, contents.journal):
+        return joined, contents.journal  # nothing is written, not even a lock
+    lock.share()
+    contents = read_target(target)
+    _warn_of_faults(target, contents.journal.faults)
+    joined = _join(target, contents, run)
+    return register_dataset(target, contents, joined), contents.journal
+
+
+def _overwrite(target: Target, lock: RunLock, run: Run) -> DatasetMetadata:
+    """Replace the dataset in the target."""
     if not lock.take():
         raise TargetError(
             f"{target.path}: another run is at work there: wait until it has ended, or stop it, "
             "before --overwrite"
         )
-    remove_dataset(target, contents.metadata.spec)
-    target.place(asked.as_bytes(), DATASET, flush=True)
+    there, metadata = read_target(target).metadata, run.new_metadata()
+    if there is not None:
+        remove_dataset(target, there.spec)
+    target.place(metadata.as_bytes(), DATASET, flush=True)
     lock.share()
-    return asked, JournalContents()
+    return metadata
 
 
 def _warn_of_faults(target: Target, faults: Sequence[JournalFault]) -> None:
@@ -342,13 +361,11 @@ def _warn_of_faults(target: Target, faults: Sequence[JournalFault]) -> None:
         notify(f"{what}{more}; what was recorded there is made again", JournalWarning)
 
 
-def _join(
-    target: Target, contents: TargetContents, run: Run, asked: DatasetMetadata
-) -> DatasetMetadata:
+def _join(target: Target, contents: TargetContents, run: Run) -> DatasetMetadata:
     return join_dataset(
         target,
         contents,
-        asked,
+        run.new_metadata(),
         keep_batch_size=run.keep_batch_size,
         accept_versions=run.options.accept_versions,
     )
@@ -370,36 +387,33 @@ def _make_pending(
     target: Target, run: Run, pool: Pool, metadata: DatasetMetadata, done: IndexSet
 ) -> tuple[int, int]:
     """Make this process's share of what is pending; (images, bytes) that were made."""
-    spec, workers, options = metadata.spec, run.workers, run.options
-    plan = Plan(
-        spec.num_imgs,
-        spec.batch_size,
-        workers.shard.number,
-        workers.shard.count,
-        whole=spec.format == "webdataset",
-    )
-    work = Work(
-        spec,
-        os.path.abspath(run.targetpath),
-        run.sources,
-        durable=workers.backend in CLUSTERS,  # whose hosts alone can flush what they wrote
-        versions={} if options.accept_versions else run.metadata.versions,
-    )
+    spec, shard = metadata.spec, run.workers.shard
+    tars = spec.format == "webdataset"
+    plan = Plan(spec.num_imgs, spec.batch_size, shard.number, shard.count, whole=tars)
     share, pending = plan.images(IndexSet()), plan.images(done)
     preview = not (done.covers(range(min(COUNT, spec.num_imgs))) and target.has(PREVIEW))
     if not (pending or preview):
         return 0, 0
+    work = Work(
+        spec,
+        os.path.abspath(run.targetpath),
+        run.sources,
+        durable=run.workers.backend in CLUSTERS,  # whose hosts alone can flush what they wrote
+        versions={} if run.options.accept_versions else run.versions,
+    )
     made = written = 0
     results = pool.run(work, _tasks(plan.pending(done), preview=preview))
     try:
         with (
-            GroupCommit(work.targetpath, metadata, durable=options.durable) as journal,
-            Progress(share, share - pending, quiet=options.quiet) as progress,
+            GroupCommit(work.targetpath, metadata, durable=run.options.durable) as commit,
+            Progress(
+                share, share - pending, quiet=run.options.quiet, reported=pool.reported
+            ) as progress,
             contextlib.closing(results),
         ):
             for record in results:
-                if record is not None:
-                    journal.add(record)
+                if record is not None:  # the contact sheet has none
+                    commit.add(record)
                     made, written = made + record.count, written + record.bytes
                     progress.add(record.count)
     except OSError:

@@ -1,41 +1,69 @@
-"""How far it is, on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress on stderr: a tqdm bar on a terminal, otherwise a plain line every ten seconds or so."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
+
+from tqdm import tqdm
 
 from single_image_gen.text import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 SECONDS_BETWEEN_LINES = 10.0
+POLL_SECONDS = 0.5
 
 
 class Progress:
-    """Counts finished images; a context manager.
+    """Counts what is finished; a context manager.
 
     Args:
-        total: images in all.
-        done: images that are there already.
+        total: how many there are in all.
+        done: how many are finished already.
         quiet: show nothing.
+        unit: what is counted, singular.
+        reported: tells how many have been made since the start, also of unfinished batches; it is
+            polled from a thread, so that a long batch moves the bar before it ends.
+        delay: seconds before anything is shown.
     """
 
-    def __init__(self, total: int, done: int, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        total: int,
+        done: int,
+        *,
+        quiet: bool = False,
+        unit: str = "image",
+        reported: Callable[[], int] | None = None,
+        delay: float = 0,
+    ) -> None:
         self._total = total
-        self._done = done
+        self._initial = done
+        self._unit = unit
+        self._reported = reported
+        self._added = 0
+        self._working = False
         self._first: tuple[float, int] | None = None
         self._shown = time.monotonic()
         self._lines = not quiet and not sys.stderr.isatty()
         self._bar = None
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._poller: threading.Thread | None = None
         if not quiet and not self._lines:
-            from tqdm import tqdm  # noqa: PLC0415 - not needed elsewhere
-
-            self._bar = tqdm(total=total, initial=done, unit=" images", file=sys.stderr)
+            self._bar = tqdm(
+                total=total, initial=done, unit=f" {unit}s", file=sys.stderr, delay=delay
+            )
 
     def __enter__(self) -> Progress:
+        if self._reported is not None and (self._lines or self._bar is not None):
+            self._poller = threading.Thread(target=self._poll, daemon=True, name="progress")
+            self._poller.start()
         return self
 
     def __exit__(
@@ -44,28 +72,43 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._ended.set()
+        if self._poller is not None:
+            self._poller.join(POLL_SECONDS)
         if self._bar is not None:
             self._bar.close()
 
-    def add(self, images: int) -> None:
-        """So many more are finished."""
-        self._done += images
-        if self._bar is not None:
-            self._bar.update(images)
-        now = time.monotonic()
-        if self._first is None:
-            self._first = now, self._done  # starting the workers tells nothing of their speed
-        if self._lines and now - self._shown >= SECONDS_BETWEEN_LINES:
-            self._shown = now
-            print(self._line(now, *self._first), file=sys.stderr, flush=True)
+    def add(self, count: int) -> None:
+        """This many more are finished."""
+        self._added += count
+        self._working = True
+        self._show()
 
-    def _line(self, now: float, since: float, before: int) -> str:
-        line = f"{self._done:,}/{counted(self._total, 'image')}"
-        if now == since or self._done == before:
+    def _poll(self) -> None:
+        while not self._ended.wait(POLL_SECONDS):
+            self._show()
+
+    def _show(self) -> None:
+        with self._lock:
+            made = self._added if self._reported is None else max(self._added, self._reported())
+            done = min(self._initial + made, self._total)
+            if self._bar is not None:
+                self._bar.update(done - self._bar.n)
+            now = time.monotonic()
+            if self._first is None and (made or self._working):
+                self._first = now, done  # starting the workers says nothing about their speed
+            if self._lines and now - self._shown >= SECONDS_BETWEEN_LINES:
+                self._shown = now
+                print(self._line(done, now), file=sys.stderr, flush=True)
+
+    def _line(self, done: int, now: float) -> str:
+        line = f"{done:,}/{counted(self._total, self._unit)}"
+        since, before = self._first or (now, done)
+        if now == since or done == before:
             return line
-        rate = (self._done - before) / (now - since)
-        left = _duration((self._total - self._done) / rate)
-        return f"{line}, {counted(round(rate), 'image')}/s, {left} left"
+        rate = (done - before) / (now - since)
+        left = _duration((self._total - done) / rate)
+        return f"{line}, {counted(round(rate), self._unit)}/s, {left} left"
 
 
 def _duration(seconds: float) -> str:

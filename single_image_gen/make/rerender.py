@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.sample import make_samples
 from single_image_gen.errors import SourceError, UsageError
 from single_image_gen.make.progress import Progress
-from single_image_gen.photo.memory import open_sources
-from single_image_gen.photo.source import find_sources
+from single_image_gen.photo.find import file_digest, find_sources
+from single_image_gen.photo.memory import SharedSources
 from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.layout import DATASET, WORK, patch_name
@@ -25,10 +24,9 @@ from single_image_gen.workers.task import Work
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.make.description import Range
-    from single_image_gen.photo.source import Source, SourceInfo
+    from single_image_gen.photo.source import SourceInfo
 
 # Images in a task: enough to outweigh the cost of sending it.
 TASK = 64
@@ -81,7 +79,7 @@ def _find_by_digest(imgpath: Sequence[str], wanted: set[str]) -> dict[str, str]:
     """A path for each of the wanted digests that is found."""
     found: dict[str, str] = {}
     for path in find_sources(imgpath):
-        digest = _file_digest(path)
+        digest = file_digest(path)
         if digest in wanted:
             found.setdefault(digest, path)
             if len(found) == len(wanted):
@@ -91,7 +89,7 @@ def _find_by_digest(imgpath: Sequence[str], wanted: set[str]) -> dict[str, str]:
 
 def _check_unchanged(info: SourceInfo) -> None:
     try:
-        digest = _file_digest(info.path)
+        digest = file_digest(info.path)
     except SourceError as error:
         raise SourceError(f"{error}: say with --imgpath where this source is now") from None
     if digest != info.sha256:
@@ -101,26 +99,13 @@ def _check_unchanged(info: SourceInfo) -> None:
         )
 
 
-def _file_digest(path: str) -> str:
-    digest = hashlib.sha256()
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):  # opening a FIFO would wait
-            raise SourceError(f"{path}: not a regular file")
-        with open(path, "rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    return digest.hexdigest()
-
-
 def open_needed_sources(
     spec: DatasetSpec,
     ranges: Sequence[Range],
     imgpath: Sequence[str] | None = None,
     *,
     max_pixels: int = MAX_PIXELS,
-) -> Sources:
+) -> SharedSources:
     """The sources that these images need, decoded; numbered as in `spec`, found as by `locate`.
 
     Raises:
@@ -128,29 +113,9 @@ def open_needed_sources(
     """
     infos = locate(spec, ranges, imgpath)
     needed = _sources_of(ranges, len(infos))
-    opened, _ = open_sources(
-        [infos[k].path for k in needed],
-        max_pixels=max_pixels,
-        known=[infos[k] for k in needed],
-        share=True,
-    )
-    return _Subset(opened, {k: place for place, k in enumerate(needed)})
-
-
-@dataclass(frozen=True)
-class _Subset:
-    """Some of a dataset's sources.
-
-    Attributes:
-        opened: those.
-        places: number in the dataset to number in `opened`.
-    """
-
-    opened: Sources
-    places: dict[int, int]
-
-    def __getitem__(self, k: int) -> Source:
-        return self.opened[self.places[k]]
+    sources = SharedSources(infos, max_pixels=max_pixels)
+    sources.load(needed)
+    return sources
 
 
 def render_files(

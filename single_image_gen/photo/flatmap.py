@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 import textwrap
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
+from single_image_gen.errors import SourceError, UsageError
+from single_image_gen.photo.find import MAX_FILE_BYTES, open_regular_file
 from single_image_gen.photo.suitability import FLAT
+from single_image_gen.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,13 +25,13 @@ if TYPE_CHECKING:
     from single_image_gen.photo.source import Pixels
     from single_image_gen.photo.suitability import Inspection
 
-LONGEST = 1024  # pixels: the longer side of a photograph in the plot
-SHORTEST = 480  # of the panel's width, so that its text has room
+SOFTWARE = "single-image-gen inspect"  # in a map's metadata, by which it is known
+MAX_SIDE = 1024  # pixels, of a photograph in the map
+MIN_WIDTH = 480  # pixels, so that the text has room
 MARGIN = 16
 LINE = 22
 RED = (220, 30, 30)
 OPACITY = 0.65
-SOFTWARE = "single-image-gen inspect"  # in each map, by which it is known and may be replaced
 
 
 def panel(
@@ -41,7 +46,7 @@ def panel(
         side: pixels.
     """
     image = Image.fromarray(pixels)
-    image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     small = cv2.resize(contrasts, image.size, interpolation=cv2.INTER_LINEAR)
     # fully red up to FLAT, fading out up to twice as much
     alpha = np.clip(2 - small / FLAT, 0, 1) * OPACITY
@@ -51,13 +56,13 @@ def panel(
 
 
 def _with_legend(image: Image.Image, inspection: Inspection, side: float) -> Image.Image:
-    width = max(image.width, SHORTEST) + 2 * MARGIN
+    width = max(image.width, MIN_WIDTH) + 2 * MARGIN
     font = ImageFont.load_default(15)
     letters = (width - 2 * MARGIN - LINE) // 8
     about = (
-        f"{inspection.path}: {inspection.width} x {inspection.height} pixels. Its luminance has an "
-        f"entropy of {inspection.entropy:.2f} of 8 bits; {inspection.edges:.1%} of its pixels lie "
-        "on edges."
+        f"{printable(inspection.path)}: {inspection.width} x {inspection.height} pixels. Its "
+        f"luminance has an entropy of {inspection.entropy:.2f} of 8 bits; "
+        f"{inspection.edges:.1%} of its pixels lie on edges."
     )
     flat = (
         f"{inspection.flat:.1%} of the recipe's crops are nearly flat, with less in them than one "
@@ -92,15 +97,40 @@ def _reddened() -> tuple[int, int, int]:
     return red, green, blue
 
 
-def stack(panels: Sequence[Image.Image]) -> bytes:
-    """A PNG of the panels below each other."""
-    sheet = Image.new("RGB", (max(p.width for p in panels), sum(p.height for p in panels)), "white")
+def check_map_path(path: str) -> None:
+    """Refuse to write a map over anything but an earlier map.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    if not os.path.lexists(path):
+        return
+    try:
+        with open_regular_file(path, MAX_FILE_BYTES) as file, Image.open(file) as image:
+            is_map = image.info.get("Software") == SOFTWARE
+    except (SourceError, OSError, Image.DecompressionBombError):
+        is_map = False
+    if not is_map:
+        raise UsageError(f"{path} is there and is no map of crops: name another file to --plot")
+
+
+def write_map(path: str, panels: Sequence[Image.Image]) -> None:
+    """Write a PNG of the panels below each other.
+
+    Raises:
+        UsageError: something that is no map of crops is there.
+        OSError: it cannot be written.
+    """
+    check_map_path(path)
+    size = (max(panel.width for panel in panels), sum(panel.height for panel in panels))
+    sheet = Image.new("RGB", size, "white")
     y = 0
     for each in panels:
         sheet.paste(each, (0, y))
         y += each.height
+    info = PngInfo()
+    info.add_text("Software", SOFTWARE)
     file = io.BytesIO()
-    about = PngImagePlugin.PngInfo()
-    about.add_text("Software", SOFTWARE)
-    sheet.save(file, "PNG", pnginfo=about)
-    return file.getvalue()
+    sheet.save(file, "PNG", pnginfo=info)
+    with open(path, "wb") as out:
+        out.write(file.getvalue())

@@ -1,114 +1,45 @@
-"""Decoded sources in memory: each process's own, or one copy for all of a machine."""
+"""Decoded sources in one file that all processes of a machine map.
+
+Decoding a photograph takes a thousand times longer than cropping it, and N sources of 12 megapixels
+fill N x 36 MB. So each is decoded once into a file without a name: in memory as long as that is
+a small part of what the machine, or the job's control group, has; beyond, on disk, of which
+the system keeps in memory what is in use. The system frees the file with the last process that has
+it open.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
+import secrets
+import tempfile
 import threading
 import weakref
-from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from single_image_gen.photo.source import Source, load_source, load_sources
+from single_image_gen.errors import SourceError
+from single_image_gen.photo.find import name_sources
+from single_image_gen.photo.source import Source, load_source
 from single_image_gen.recipe import MAX_PIXELS
+from single_image_gen.text import counted, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from single_image_gen.photo.source import SourceInfo
     from single_image_gen.photo.srgb import Pixels
 
+    OnProgress = Callable[[int, int], object]  # sources done, sources in all
 
-class LazySources:
-    """Sources decoded when first asked for, the latest kept, within a bound of memory.
-
-    Pickles as names alone, so that it is small to send to workers.
-
-    Args:
-        infos: the sources; a file whose digest is no longer the known one raises SourceError.
-        max_bytes: how much decoded pixel data is kept at most (one source always is).
-        max_pixels: as for `load_source`.
-    """
-
-    def __init__(
-        self,
-        infos: Sequence[SourceInfo],
-        *,
-        max_bytes: int = 512 * 2**20,
-        max_pixels: int = MAX_PIXELS,
-    ) -> None:
-        self.infos = tuple(infos)
-        self.max_bytes = max_bytes
-        self.max_pixels = max_pixels
-        self._kept: OrderedDict[int, Source] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __getitem__(self, k: int) -> Source:
-        with self._lock:
-            if k not in self._kept:
-                info = self.infos[k]
-                self._make_room(info.nbytes)
-                self._kept[k] = load_source(
-                    info.path,
-                    class_name=info.class_name,
-                    max_pixels=self.max_pixels,
-                    sha256=info.sha256,
-                    notify=False,  # whoever opened them has been told
-                )
-            self._kept.move_to_end(k)
-            return self._kept[k]
-
-    def _make_room(self, nbytes: int) -> None:
-        kept = sum(source.pixels.nbytes for source in self._kept.values())
-        while self._kept and kept + nbytes > self.max_bytes:
-            kept -= self._kept.popitem(last=False)[1].pixels.nbytes
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"infos": self.infos, "max_bytes": self.max_bytes, "max_pixels": self.max_pixels}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
-
-
-class SharedSources:
-    """All sources decoded into one block of memory that the processes of a machine share.
-
-    The block is an anonymous file: workers open it through the creating process's descriptor, and
-    the system frees it with the last process that has it, whatever that died of.
-
-    Args:
-        infos: the sources.
-        file: their pixels one after another, see `open_sources`.
-    """
-
-    def __init__(self, infos: Sequence[SourceInfo], file: BinaryIO) -> None:
-        self.infos = tuple(infos)
-        self._path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
-        self._map()
-        weakref.finalize(self, file.close)  # it stays open for as long as this object is there
-
-    def _map(self) -> None:
-        # "c": torch warns of arrays that are read-only; nobody writes, so nothing is copied
-        self._pixels: Pixels = np.memmap(self._path, dtype=np.uint8, mode="c")
-        ends = np.cumsum([info.nbytes for info in self.infos], dtype=np.int64).tolist()
-        self._starts = [0, *ends]
-        self._made: dict[int, Source] = {}
-
-    def __getitem__(self, k: int) -> Source:
-        if k not in self._made:  # one object a source, since engines keep things with it
-            info = self.infos[k]
-            block = self._pixels[self._starts[k] : self._starts[k + 1]]
-            self._made[k] = Source(info, np.asarray(block).reshape(info.height, info.width, 3))
-        return self._made[k]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"infos": self.infos, "_path": self._path}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._map()
+# Of the machine's memory, what decoded sources may fill before they move to disk.
+MEMORY_SHARE = 1 / 4
+# Bytes that may be read after each source's last row: vector code loads a little more than it uses.
+SPARE_BYTES = 64
+TOKEN_BYTES = 16
+BLOCK = 2**24
 
 
 def open_sources(
@@ -116,49 +47,267 @@ def open_sources(
     *,
     max_pixels: int = MAX_PIXELS,
     known: Sequence[SourceInfo] = (),
-    share: bool = False,
-) -> tuple[LazySources | SharedSources, tuple[SourceInfo, ...]]:
-    """Decode every source once, to know that it can be, and keep the pixels where that is wise.
+    on_progress: OnProgress | None = None,
+) -> SharedSources:
+    """Decode every source once, for all processes of this machine.
 
     Args:
-        paths: files.
+        paths: image files.
         max_pixels: as for `load_source`.
-        known: what the files must hold, as for `load_sources`.
-        share: keep the pixels in memory that this machine's processes share, if the system can
-            (Linux) and they fill no more than a quarter of it. Otherwise each process decodes what
-            it needs.
+        known: what the files must hold and how their classes are named, in the order of `paths`.
+            By default classes are named by the files, and sources sorted by class name.
+        on_progress: called with (sources done, sources in all) after each.
 
     Raises:
-        SourceError: a source cannot be used.
+        SourceError: a source cannot be used, or is not the known one.
+        OSError: the decoded sources have no room on disk.
     """
-    infos: list[SourceInfo] = []
-    size = 0
-    with contextlib.ExitStack() as stack:
-        file = _anonymous_file() if share else None
-        if file is not None:
-            stack.callback(file.close)
-        for source in load_sources(paths, max_pixels=max_pixels, known=known):
-            infos.append(source.info)
-            size += source.pixels.nbytes
-            if file is not None and size > _memory_bytes() // 4:
-                stack.close()
-                file = None
-            if file is not None:
-                file.write(source.pixels.data)
-        if file is None:
-            return LazySources(infos, max_pixels=max_pixels), tuple(infos)
-        file.flush()
-        shared = SharedSources(infos, file)
-        stack.pop_all()  # it is the shared sources' to close now
-    return shared, tuple(infos)
+    if known and len(known) != len(paths):
+        raise SourceError(f"{counted(len(paths), 'source')}, but the dataset is of {len(known)}")
+    named: list[tuple[str, str, str | None]] = [(*pair, None) for pair in name_sources(paths)]
+    if known:
+        named = [(i.class_name, path, i.sha256) for i, path in zip(known, paths, strict=True)]
+    file, infos, end = _PixelFile(), [], 0
+    for name, path, digest in named:
+        source = load_source(path, class_name=name, max_pixels=max_pixels, sha256=digest)
+        file.write(end, source.pixels)
+        infos.append(source.info)
+        end += source.info.nbytes + SPARE_BYTES
+        if on_progress is not None:
+            on_progress(len(infos), len(named))
+    return SharedSources(infos, max_pixels=max_pixels, file=file)
 
 
-def _anonymous_file() -> BinaryIO | None:
-    """A file in memory without a name that other processes can open; None where there is none."""
-    if not hasattr(os, "memfd_create") or not os.path.exists("/proc/self/fd"):
-        return None
-    return open(os.memfd_create("single-image-gen"), "r+b", buffering=2**20)
+class SharedSources:
+    """The sources of a dataset by number; each is decoded once for all processes of a machine.
+
+    It pickles as names and numbers, so it is small to send. A copy in another process of this
+    machine maps the file of the process that it came from; on another machine, or after that
+    process has ended, it decodes each source when it is first asked for, into a file of its own.
+
+    Args:
+        infos: the sources; a file whose digest has changed raises SourceError when decoded.
+        max_pixels: as for `load_source`.
+        file: already holds their pixels one after another, each followed by SPARE_BYTES.
+
+    Attributes:
+        infos: the sources.
+    """
+
+    def __init__(
+        self,
+        infos: Iterable[SourceInfo],
+        *,
+        max_pixels: int = MAX_PIXELS,
+        file: _PixelFile | None = None,
+    ) -> None:
+        self.infos = tuple(infos)
+        self._max_pixels = max_pixels
+        sizes = [0, *(info.nbytes + SPARE_BYTES for info in self.infos)]
+        self._starts: list[int] = np.cumsum(sizes, dtype=np.int64).tolist()
+        self._decoded = set(range(len(self.infos))) if file else set()
+        self._sources: dict[int, Source] = {}
+        self._lock = threading.Lock()
+        self._file = file
+        self._elsewhere: _Elsewhere | None = None
+        if file:
+            file.write(self._starts[-1], file.token)
+
+    def __getitem__(self, k: int) -> Source:
+        """The k-th source.
+
+        Raises:
+            SourceError: it is to be decoded, and its file has gone or changed.
+        """
+        if k not in self._sources:
+            with self._lock:
+                if k not in self._sources:  # one object a source, since engines keep things with it
+                    self._sources[k] = Source(self.infos[k], self._map(k))
+        return self._sources[k]
+
+    def load(self, numbers: Iterable[int], on_progress: OnProgress | None = None) -> None:
+        """Decode some of the sources now, so that processes that get a copy find them done.
+
+        Args:
+            numbers: of the sources.
+            on_progress: called with (sources done, sources in all) after each.
+        """
+        numbers = list(numbers)
+        for done, k in enumerate(numbers, 1):
+            self[k]
+            if on_progress is not None:
+                on_progress(done, len(numbers))
+
+    def _map(self, k: int) -> Pixels:
+        """(height, width, 3): the mapped pixels, decoded first if they have not been."""
+        info, start = self.infos[k], self._starts[k]
+        if self._elsewhere is not None and k in self._elsewhere.decoded:
+            pixels = self._elsewhere.map(start, info.nbytes, self._starts[-1])
+            if pixels is not None:
+                return pixels.reshape(info.height, info.width, 3)
+            self._elsewhere = None
+        if self._file is None:
+            self._file = _PixelFile(expected=self._starts[-1])
+            self._file.write(self._starts[-1], self._file.token)
+        if k not in self._decoded:
+            source = load_source(
+                info.path,
+                class_name=info.class_name,
+                max_pixels=self._max_pixels,
+                sha256=info.sha256,
+                warn=False,  # whoever opened them has been told
+            )
+            self._file.write(start, source.pixels)
+            self._decoded.add(k)
+        pixels = _map_file(self._file.file, start, info.nbytes)
+        return pixels.reshape(info.height, info.width, 3)
+
+    def __getstate__(self) -> dict[str, Any]:
+        elsewhere = self._elsewhere
+        if self._file is not None:
+            elsewhere = _Elsewhere(self._file.path, self._file.token, _compact(self._decoded))
+        return {"infos": self.infos, "max_pixels": self._max_pixels, "elsewhere": elsewhere}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["infos"], max_pixels=state["max_pixels"])  # type: ignore[misc]
+        self._elsewhere = state["elsewhere"]
 
 
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def _compact(numbers: set[int]) -> Collection[int]:
+    """As a range, which is small to send, where they are one."""
+    whole = range(len(numbers))
+    return whole if numbers == set(whole) else frozenset(numbers)
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """The file of another process of this machine.
+
+    Attributes:
+        path: by which it can be opened while that process is there.
+        token: random bytes at its end, by which it is known to be this one.
+        decoded: the numbers of the sources in it.
+    """
+
+    path: str
+    token: bytes
+    decoded: Collection[int]
+
+    def map(self, start: int, nbytes: int, end: int) -> Pixels | None:
+        """The bytes at `start`; None where the file is out of reach."""
+        try:
+            with open(self.path, "rb") as file:
+                if os.pread(file.fileno(), TOKEN_BYTES, end) != self.token:
+                    return None
+                return _map_file(file, start, nbytes)
+        except OSError:
+            return None
+
+
+class _PixelFile:
+    """A file that goes with the last process that has it open: in memory up to a bound, or on disk.
+
+    Attributes:
+        file: it, open for reading and writing.
+        path, token: see `_Elsewhere`.
+
+    Args:
+        expected: bytes that it will hold, if they are known.
+    """
+
+    def __init__(self, expected: int = 0) -> None:
+        self.token = secrets.token_bytes(TOKEN_BYTES)
+        self._bound = int(memory_limit() * MEMORY_SHARE)
+        self._in_memory = hasattr(os, "memfd_create") and expected <= self._bound
+        self._open()
+
+    def _open(self) -> None:
+        name = ""
+        if self._in_memory:
+            fd = os.memfd_create("single-image-gen")
+        else:
+            fd, name = tempfile.mkstemp(prefix="single-image-gen-", dir=spill_folder())
+        self.file: BinaryIO = open(fd, "r+b", buffering=0)  # noqa: SIM115 - closed by finalize
+        self.path = name
+        if os.path.exists("/proc/self/fd"):  # stands for it without a name
+            self.path = f"/proc/{os.getpid()}/fd/{fd}"
+            if name:
+                os.unlink(name)
+        self._close = weakref.finalize(self, _close, self.file, self.path, os.getpid())
+
+    def write(self, start: int, data: Any) -> None:
+        """Put bytes at an offset; moves all to disk where they pass the bound."""
+        view = memoryview(data).cast("B")
+        if self._in_memory and start + len(view) > self._bound:
+            self._move_to_disk(start)
+        try:
+            while view:
+                written = os.pwrite(self.file.fileno(), view, start)
+                view, start = view[written:], start + written
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise OSError(
+                error.errno,
+                f"no room for decoded sources (those so far take {size_of(start)}): set TMPDIR to "
+                "a folder on a disk with more room, or use fewer sources",
+                spill_folder(),
+            ) from None
+
+    def _move_to_disk(self, size: int) -> None:
+        memory, close = self.file, self._close
+        self._in_memory = False
+        self._open()
+        for start in range(0, size, BLOCK):
+            self.write(start, os.pread(memory.fileno(), min(BLOCK, size - start), start))
+        close()
+
+
+def _close(file: BinaryIO, path: str, pid: int) -> None:
+    file.close()
+    if pid == os.getpid() and not path.startswith("/proc/"):
+        os.unlink(path)
+
+
+def spill_folder() -> str:
+    """Where decoded sources are put that have no room in memory.
+
+    That is $TMPDIR, else /var/tmp, which unlike /tmp is on disk everywhere.
+    """
+    if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK):  # noqa: S108 - see above
+        return "/var/tmp"  # noqa: S108 - see above
+    return tempfile.gettempdir()
+
+
+def _map_file(file: BinaryIO, start: int, nbytes: int) -> Pixels:
+    # "c": torch warns of arrays that are read-only; nobody writes, so nothing is copied
+    size = nbytes + SPARE_BYTES
+    mapped = np.memmap(file, np.uint8, mode="c", offset=start, shape=(size,))
+    return np.asarray(mapped)[:nbytes]
+
+
+def memory_limit() -> int:
+    """Bytes of memory that this process may use: the machine's, or its control group's."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for line in _read("/proc/self/cgroup").splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            root, name = "/sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        parts = group.strip("/").split("/")
+        for depth in range(len(parts) + 1):  # a group has at most what the groups above it have
+            text = _read(os.path.join(root, *parts[:depth], name)).strip()
+            if text.isdigit():
+                limits.append(int(text))
+    return min(limits)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

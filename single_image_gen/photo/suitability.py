@@ -1,15 +1,18 @@
 """Is this photograph a good source? What can be measured of it, before anything is rendered.
 
 A crop teaches something only if something is in it. So crops are drawn as the recipe draws them,
-and each is held against the least that could be called content: one straight edge across it.
+and each is compared with the least that counts as content: one straight edge across it.
 
 An edge of contrast c, in levels of 0 to 255, through a crop that is n pixels wide leaves a mean
-squared gradient of about c^2 / (4 n), once both are blurred by a Gaussian of one pixel. Turned
-around, a crop with mean squared gradient E holds as much as an edge of contrast sqrt(4 n E), which
-is called its contrast here. It counts as nearly flat below FLAT, a tenth of the range: sensor noise
-of up to about seven levels stays below, and so does the slow change of brightness of a clear sky.
-To compare large and small crops, and to let no noise pass for content, each is measured in the
-level of an image pyramid where it is about CROP_PIXELS wide.
+squared gradient E of about c^2 / (4 n), once both are blurred with a standard deviation of one
+pixel. Conversely, a crop with mean squared gradient E has the content of an edge of contrast
+
+    c = sqrt(4 n E),
+
+which is called its contrast here. A crop is nearly flat if that is below FLAT, a tenth of the
+range: sensor noise of up to about seven levels stays below, and so does the slow change of
+brightness of a clear sky. To compare large and small crops, and to let no noise pass for content,
+each is measured in the level of an image pyramid where it is about CROP_PIXELS wide.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from single_image_gen.draw.geometry import check_fits, first_crop_side, inverse_
 from single_image_gen.draw.params import params_of, uniforms
 from single_image_gen.photo.source import load_source
 from single_image_gen.recipe import MAX_PIXELS, SCRIPT
+from single_image_gen.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,8 +47,10 @@ CROPS = 4000  # the share of flat ones among so many is known to within 0.016, 1
 EDGE = 10.0  # levels per pixel: nobody overlooks it
 # Shares of nearly flat crops up to which a source is good, and up to which it can be used.
 GOOD, USABLE = 0.1, 0.4
-# A crop enlarged more than so many times is a blur, whatever is in it.
-MOST_ENLARGED = 16.0
+# A crop enlarged more than so many times is a blur.
+MAX_ENLARGEMENT = 16.0
+# The binomial filter of variance 1; in float32 it is exact, unlike a sampled Gaussian.
+BLUR = np.array([1, 4, 6, 4, 1], np.float32) / 16
 
 
 @dataclass(frozen=True)
@@ -102,9 +108,9 @@ def inspect_image(
     width, height = source.size
     check_fits(recipe, source.size)
     smallest = math.sqrt(_crop_area(recipe, source.size) / recipe.scale[0])
-    pyramid = Pyramid(source.pixels, smallest)
+    pyramid = GradientPyramid(source.pixels, smallest)
     draws = uniforms(0, 0, CROPS)
-    boxes = np.array([_upright_box(params_of(recipe, source.size, u)) for u in draws])
+    boxes = np.array([upright_box(params_of(recipe, source.size, u)) for u in draws])
     flat = float(np.mean(pyramid.contrasts(boxes) < FLAT))
     enlarged = (recipe.canvas if recipe.recipe == "script" else recipe.img_size) / smallest
     inspection = Inspection(
@@ -132,8 +138,8 @@ def _crop_area(recipe: Recipe, size: tuple[int, int]) -> float:
     return first_crop_side(recipe, size) ** 2 if recipe.cropfirst else size[0] * size[1]
 
 
-def _upright_box(params: Params) -> tuple[float, float, float, float]:
-    """(left, top, width, height): the crop, or where it is turned, an upright box in its place."""
+def upright_box(params: Params) -> tuple[float, float, float, float]:
+    """(left, top, width, height) in the source: the crop, or an upright box where it is turned."""
     left, top, width, height = params.crop
     if params.region == params.crop:
         return left, top, width, height
@@ -149,8 +155,11 @@ def _upright_box(params: Params) -> tuple[float, float, float, float]:
     )
 
 
-class Pyramid:
+class GradientPyramid:
     """Squared gradients of an image at its own size, half of it, and so on.
+
+    All arithmetic that `contrasts` depends on is exact or correctly rounded in a fixed order, so
+    it gives the same values on every machine.
 
     Args:
         pixels: (height, width, 3) uint8.
@@ -171,27 +180,33 @@ class Pyramid:
 
     def edges(self) -> float:
         """Share of the pixels with a gradient of EDGE or more."""
-        return float(np.mean(self._energies[0] >= EDGE**2))
+        return float(np.mean(self._energies[0] >= 3 * EDGE**2))
 
     def contrasts(self, boxes: Floats) -> Floats:
-        """The contrast of each box.
+        """The contrast c = sqrt(4 n E) of each box, in levels; below FLAT it is nearly flat.
+
+        n is the square root of the box's area and E its mean squared gradient, both in pixels of
+        the level that suits it.
 
         Args:
             boxes: (N, 4): left, top, width, height in pixels of the image.
+
+        Returns:
+            (N,) float64.
         """
-        sides = np.sqrt(boxes[:, 2] * boxes[:, 3])
-        levels = np.array([self._level(side) for side in sides])
+        areas = boxes[:, 2] * boxes[:, 3]
+        levels = self._levels(areas)
         contrasts = np.empty(len(boxes))
         for level in np.unique(levels):
             those = levels == level
             scale = 2.0 ** -(self._first + level)
             means = _box_means(self._sums[level], boxes[those] * scale)
-            contrasts[those] = _contrast(means, sides[those] * scale)
+            contrasts[those] = _contrast(means, np.sqrt(areas[those]) * scale)
         return contrasts
 
     def contrast_map(self, side: float) -> Floats:
         """The contrast of a square box around each pixel of the level that suits it."""
-        level = self._level(side)
+        level = int(self._levels(np.array([side**2]))[0])
         energy = self._energies[level]
         pixels = side * 2.0 ** -(self._first + level)
         window = max(1, min(round(pixels), *energy.shape))
@@ -199,22 +214,25 @@ class Pyramid:
         # the running sums of `blur` may end a rounding error below zero
         return _contrast(np.maximum(means, 0).astype(np.float64), pixels)
 
-    def _level(self, side: float) -> int:
-        level = round(math.log2(max(side, 1) / CROP_PIXELS)) - self._first
-        return min(max(level, 0), len(self._energies) - 1)
+    def _levels(self, areas: Floats) -> NDArray[np.intp]:
+        """For each area, the level where it is CROP_PIXELS wide, within a factor of sqrt(2)."""
+        limits = 2.0 * CROP_PIXELS**2 * 4.0 ** np.arange(self._first + len(self._energies))
+        levels = np.searchsorted(limits, areas, side="right") - self._first
+        return np.clip(levels, 0, len(self._energies) - 1)
 
 
 def _energy(pixels: Pixels) -> NDArray[np.float32]:
-    """(height, width): the squared gradient of the blurred image, mean of the three channels."""
-    image = cv2.GaussianBlur(pixels.astype(np.float32), (0, 0), 1)
+    """(height, width): the squared gradient of the blurred image, sum of the three channels."""
+    image = cv2.sepFilter2D(pixels.astype(np.float32), cv2.CV_32F, BLUR, BLUR)
     along_x = cv2.Sobel(image, cv2.CV_32F, 1, 0, ksize=1, scale=0.5)
     along_y = cv2.Sobel(image, cv2.CV_32F, 0, 1, ksize=1, scale=0.5)
-    return np.asarray((along_x**2 + along_y**2).mean(axis=2), dtype=np.float32)
+    energy = along_x * along_x + along_y * along_y
+    return np.asarray(energy[..., 0] + energy[..., 1] + energy[..., 2], dtype=np.float32)
 
 
-def _contrast(means: Floats, pixels: Floats | float) -> Floats:
-    """Of the edge that would leave this mean squared gradient in a crop so many pixels wide."""
-    return np.asarray(np.sqrt(4 * np.asarray(pixels) * means))
+def _contrast(energies: Floats, pixels: Floats | float) -> Floats:
+    """Of the edge that leaves this mean energy (see `_energy`) in a crop so many pixels wide."""
+    return np.asarray(np.sqrt(4 * np.asarray(pixels) * energies / 3))
 
 
 def _box_means(sums: Floats, boxes: Floats) -> Floats:
@@ -243,7 +261,7 @@ def _verdict(flat: float, enlarged: float) -> str:
         verdict = "usable: many of its crops show next to nothing"
     else:
         verdict = "good: nearly every crop shows something"
-    if enlarged > MOST_ENLARGED:
+    if enlarged > MAX_ENLARGEMENT:
         verdict += f"; but it is small: its smallest crops are enlarged {enlarged:.0f} times"
     return verdict
 
@@ -256,7 +274,7 @@ def table(inspections: Iterable[Inspection]) -> list[str]:
     rows = [COLUMNS]
     rows += (
         (
-            i.path,
+            printable(i.path),
             f"{i.width} x {i.height}",
             f"{i.smallest_crop:.0f} px",
             f"{i.distinct_crops:,}",

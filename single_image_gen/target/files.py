@@ -135,7 +135,7 @@ class Target:
         Raises:
             OSError: something could not be written.
         """
-        with self.naming("."):
+        with self.naming(""):
             _syncfs(self.fd)
 
     def open_file(self, path: str) -> BinaryIO | None:

@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from single_image_gen.dataset.batches import IndexSet
@@ -109,7 +109,7 @@ class JournalEntry:
         where: the file that says it, below the target.
         first: the first index of the batch.
         stop: the index after its last.
-        record: what it says; None for a marker that is empty or damaged.
+        record: what it says; None for a marker that is empty, damaged or another dataset's.
     """
 
     where: str
@@ -171,7 +171,7 @@ def read_journal(target: Target, spec: DatasetSpec | None = None) -> JournalCont
     entries = [*_read_markers(target, faults), *_read_lines(target, faults)]
     if spec is not None:
         _check_dataset(target, spec, entries)
-        entries = [entry for entry in entries if _belongs(entry, spec, faults)]
+        entries = list(_of_dataset(entries, spec, faults))
     good = _outermost(entry for entry in entries if entry.record is not None)
     done = IndexSet(range(entry.first, entry.stop) for entry in good)
     damaged = _outermost(
@@ -246,20 +246,28 @@ def _check_dataset(target: Target, spec: DatasetSpec, entries: Iterable[JournalE
     )
 
 
-def _belongs(entry: JournalEntry, spec: DatasetSpec, faults: list[JournalFault]) -> bool:
-    """Whether an entry is about a batch of the dataset; otherwise it is a fault."""
-    images = f"images {entry.first} to {entry.stop - 1}"
-    if entry.record is not None and entry.record.spec != spec.digest:
-        faults.append(JournalFault(entry.where, f"what it says of {images} is of another dataset"))
-        return False
-    number, rest = divmod(entry.first, spec.batch_size)
-    last = min((number + 1) * spec.batch_size, spec.num_imgs)
-    is_tar = rest == 0 and entry.stop == last
-    # files may have been made in batches of any size, but a tar is one batch
-    if entry.stop > spec.num_imgs or not (is_tar or spec.format == "folder"):
-        faults.append(JournalFault(entry.where, f"{images} are no batch of the dataset"))
-        return False
-    return True
+def _of_dataset(
+    entries: Iterable[JournalEntry], spec: DatasetSpec, faults: list[JournalFault]
+) -> Iterator[JournalEntry]:
+    """The entries about batches of the dataset; the others are faults.
+
+    A marker that holds another dataset's record is a damaged one: its name tells of a batch.
+    """
+    for entry in entries:
+        images = f"images {entry.first} to {entry.stop - 1}"
+        number, rest = divmod(entry.first, spec.batch_size)
+        last = min((number + 1) * spec.batch_size, spec.num_imgs)
+        is_tar = rest == 0 and entry.stop == last
+        # files may have been made in batches of any size, but a tar is one batch
+        if entry.stop > spec.num_imgs or not (is_tar or spec.format == "folder"):
+            faults.append(JournalFault(entry.where, f"{images} are no batch of the dataset"))
+        elif entry.record is None or entry.record.spec == spec.digest:
+            yield entry
+        else:
+            reason = f"what it says of {images} is of another dataset"
+            faults.append(JournalFault(entry.where, reason))
+            if entry.where != BATCHES:
+                yield replace(entry, record=None)
 
 
 def _outermost(entries: Iterable[JournalEntry]) -> list[JournalEntry]:

@@ -79,6 +79,7 @@ class RunLock:
         return os.path.samestat(there, os.fstat(self._fd))
 
     def _close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with self._target.naming(LOCK):
+                os.close(fd)

@@ -9,11 +9,20 @@ import stat
 from typing import TYPE_CHECKING
 
 from single_image_gen.errors import TargetError
-from single_image_gen.target.layout import BATCHES, DATASET, MARKERS, STAGING, WORK
+from single_image_gen.target.layout import (
+    BATCHES,
+    DATASET,
+    MARKERS,
+    STAGING,
+    TRAIN,
+    WORK,
+    tar_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from single_image_gen.dataset.batches import IndexSet
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.files import Target
 
@@ -108,7 +117,7 @@ def check_not_inside(targetpath: str) -> None:
     """
     path = os.path.abspath(targetpath)
     while (parent := os.path.dirname(path)) != path:
-        if os.path.basename(path) == "train" and os.path.isfile(os.path.join(parent, DATASET)):
+        if os.path.basename(path) == TRAIN and os.path.isfile(os.path.join(parent, DATASET)):
             raise TargetError(
                 f"{targetpath} is inside the dataset {parent}: choose another --targetpath"
             )
@@ -125,11 +134,41 @@ def check_places(target: Target, spec: DatasetSpec) -> None:
     """
     folders = [WORK, STAGING, MARKERS]
     if spec.format == "folder":
-        folders += ["train", *(f"train/{source.class_name}" for source in spec.sources)]
+        folders += [TRAIN, *(f"{TRAIN}/{source.class_name}" for source in spec.sources)]
     for path in folders:
         _check(target, path, stat.S_IFDIR)
     for path in (DATASET, BATCHES):
         _check(target, path, stat.S_IFREG)
+
+
+def check_recorded_files(target: Target, spec: DatasetSpec, done: IndexSet) -> None:
+    """Refuse a target without the class folders or tars of what is recorded as finished.
+
+    Files within them are not looked at, which would take long: that is for `verify`.
+
+    Raises:
+        TargetError: with what is missing.
+    """
+    if spec.format == "folder":
+        parent, sources = TRAIN, len(spec.sources)
+        needed = {
+            spec.class_name(index) for part in done for index in part[: min(sources, len(part))]
+        }
+    else:
+        parent, size = ".", spec.batch_size
+        needed = {
+            tar_name(number)
+            for part in done
+            for number in range(part.start // size, -(-part.stop // size))
+        }
+    missing = sorted(needed - set(target.names(parent))) if needed else []
+    if missing:
+        name = os.path.normpath(os.path.join(parent, missing[0]))
+        more = f" (and {len(missing) - 1:,} more)" if missing[1:] else ""
+        raise TargetError(
+            f"{target.path}: {name}{more} is missing, though recorded as finished: 'verify "
+            "--repair' makes it again, --overwrite begins anew"
+        )
 
 
 def _check(target: Target, path: str, kind: int) -> None:

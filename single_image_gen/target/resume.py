@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from single_image_gen.errors import DatasetMismatch, TargetLost
 from single_image_gen.target.files import Target
-from single_image_gen.target.journal import JournalContents, read_journal
+from single_image_gen.target.journal import JournalContents, JournalFault, read_journal
 from single_image_gen.target.layout import (
     BATCHES,
     DATASET,
@@ -62,7 +62,8 @@ def read_target(target: Target) -> TargetContents:
     if data is None:
         return TargetContents(None, JournalContents())
     if is_remnant(data) and not read_journal(target).records:
-        return TargetContents(None, JournalContents(), remnant=True)
+        fault = JournalFault(DATASET, "empty or cut off, and no batch is recorded")
+        return TargetContents(None, JournalContents(faults=(fault,)), remnant=True)
     metadata = parse_metadata(data, os.path.join(target.path, DATASET))
     journal = read_journal(target, metadata.spec)
     for fault in journal.faults:

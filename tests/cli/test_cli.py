@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,13 +18,15 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import images_below, program, tree_hash
+from conftest import edit_dataset_json, images_below, program, tree_hash
+from PIL import Image
 
-import single_image_gen.make.generate
+import single_image_gen.cli.generate
 from single_image_gen import PAPER, SCRIPT, Recipe, __version__
-from single_image_gen.cli.main import build_parser, main
-from single_image_gen.engines import DEFAULT_ENGINE, ENGINES
-from single_image_gen.errors import WorkerLost
+from single_image_gen.cli.flags import generate_parser
+from single_image_gen.cli.main import main
+from single_image_gen.errors import UsageError, WorkerLost
+from single_image_gen.recipe import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +37,7 @@ FLAGS = """
     imgpath targetpath num_imgs img_size recipe deg shear cropfirst initcrop scale ratio hflip vflip
     jitter brightness contrast saturation hue randinterp include_sources seed threads batch_size
     format quality engine backend scheduler shard from overwrite accept_versions dry_run debug
-    max_pixels durable quiet
+    max_pixels durable quiet num_sources
 """.split()  # noqa: SIM905 - a table of the design's, not code
 SWITCHES = ("cropfirst", "hflip", "vflip", "randinterp", "include_sources")
 
@@ -69,7 +72,7 @@ def refusal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> object:
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_every_flag_of_the_design_is_there_in_both_spellings(name: str) -> None:
-    options = {option for action in build_parser()._actions for option in action.option_strings}
+    options = {option for action in generate_parser()._actions for option in action.option_strings}
     spellings = {f"--{name}", f"--{name.replace('_', '-')}"}
     if name in SWITCHES:
         spellings |= {f"--no-{name}", f"--no-{name.replace('_', '-')}"}
@@ -77,7 +80,7 @@ def test_every_flag_of_the_design_is_there_in_both_spellings(name: str) -> None:
 
 
 def test_no_flag_is_there_that_the_design_does_not_name() -> None:
-    names = {action.dest for action in build_parser()._actions}
+    names = {action.dest for action in generate_parser()._actions}
     assert names == {*FLAGS, "help", "version"}
 
 
@@ -92,8 +95,7 @@ def test_both_spellings_mean_the_same(photo: Path, tmp_path: Path) -> None:
     assert len(images_below(tmp_path / "a")) == 5
     assert tree_hash(tmp_path / "a") == tree_hash(tmp_path / "b")
     kept = [json.loads((tmp_path / name / "dataset.json").read_text()) for name in "ab"]
-    assert kept[0].pop("command") != kept[1].pop("command")
-    assert kept[0] == kept[1]
+    assert differing(*kept) == {"command", "id", "digest"}
     assert kept[0]["recipe"]["include_sources"] is True
     assert kept[0]["batch_size"] == 2
 
@@ -134,6 +136,11 @@ def test_a_preset_alone_is_the_whole_preset(preset: Recipe, photo: Path, tmp_pat
     assert Recipe(**json.loads((tmp_path / "dataset.json").read_text())["recipe"]) == preset
 
 
+def differing(one: dict[str, object], other: dict[str, object]) -> set[str]:
+    """The keys of two dataset.json whose values differ."""
+    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+
+
 # --- help and version
 
 
@@ -160,7 +167,7 @@ def test_help_shows_every_default(help_text: str) -> None:
         "cropfirst": "on; paper: off",
         "initcrop": "0.5",
         "scale": "500 1; paper: 1000 1",
-        "ratio": "0.75 1.33333; paper: 0.25 4",
+        "ratio": "0.75 1.33333",
         "hflip": "off; paper: on",
         "vflip": "off",
         "jitter": "0.5; paper: 1",
@@ -202,22 +209,22 @@ def test_help_and_version_answer_at_once(flag: str) -> None:
         # on a machine with other work, the time that it was given rather than waited for
         used = after.children_user + after.children_system
         seconds.append(min(wall, used - before.children_user - before.children_system))
-        if seconds[-1] < 0.3:
+        if seconds[-1] < 0.2:
             break
-    assert min(seconds) < 0.3
+    assert min(seconds) < 0.2
 
 
-@pytest.mark.parametrize("flag", ["--help", "--version"])
-def test_help_and_version_import_nothing_slow(flag: str) -> None:
+@pytest.mark.parametrize("command", [[], ["verify"], ["params"], ["render"], ["inspect"]])
+def test_help_and_version_import_nothing_slow(command: list[str]) -> None:
     code = (
         "import sys; from single_image_gen.cli.main import main; assert main(sys.argv[1:]) == 0; "
-        "slow = {'torch', 'torchvision', 'cv2', 'joblib', 'scipy', 'distributed', 'ray'}; "
+        "slow = {'torch', 'torchvision', 'cv2', 'numpy', 'PIL', 'joblib', 'distributed', 'ray'}; "
         "sys.exit(' '.join(slow & sys.modules.keys()) or 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, flag], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    for flag in ["--help", *(["--version"] if not command else [])]:
+        argv = [sys.executable, "-c", code, *command, flag]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +289,7 @@ WRONG = {
         ["--no-cropfirst", "--scale", 1, 1, "--ratio", 0.5, 1],
         "none of scale 1 1 and ratio 0.5 1 does in 640 x 480 pixels",
     ),
-    "no workers": (["--threads", 0], "threads must be a whole number from 1 to"),
+    "no workers": (["--threads", 0], "threads must be "),
     "empty batches": (["--batch_size", 0], "batch_size must be a whole number from 1 to"),
     "no source allowed": (["--max_pixels", 0], "max_pixels must be a whole number from 1 to"),
     "source too large": (["--max_pixels", 1000], "more pixels than --max_pixels 1000"),
@@ -292,7 +299,7 @@ WRONG = {
     "unknown backend": (["--backend", "spark"], "invalid choice: 'spark'"),
     "unknown flag": (["--color", 1], "unrecognized arguments: --color 1"),
     "abbreviated flag": (["--num", 5], "unrecognized arguments: --num 5"),
-    "scheduler of none": (["--scheduler", "tcp://h:1"], "--scheduler needs --backend dask or ray"),
+    "scheduler of none": (["--scheduler", "tcp://h:1"], "scheduler needs backend dask or ray"),
     "share beyond": (["--shard", "3/3"], "I/N with 0 <= I < N (I counts from 0), got '3/3'"),
     "share of words": (["--shard", "first"], "--shard must be auto, none or I/N"),
 }
@@ -351,8 +358,6 @@ def test_a_target_that_cannot_be_a_folder_is_refused(
 def test_a_recipe_that_does_not_fit_one_of_the_sources_is_refused(
     refusal: object, photo: Path, tmp_path: Path
 ) -> None:
-    from PIL import Image
-
     Image.new("RGB", (300, 1)).save(tmp_path / "line.png")
     line = refusal("--imgpath", photo, tmp_path / "line.png", "--recipe", "paper")
     assert "a source of 300 x 1 pixels" in line
@@ -365,7 +370,7 @@ def fake_torchvision(folder: Path, body: str) -> dict[str, str]:
     """An environment in which `import torchvision` runs `body`."""
     (folder / "torchvision").mkdir(parents=True)
     (folder / "torchvision" / "__init__.py").write_text(body + "\n")
-    return {**os.environ, "PYTHONPATH": str(folder)}
+    return {**os.environ, "PYTHONPATH": import_path(folder)}
 
 
 BROKEN = {
@@ -397,32 +402,40 @@ def test_a_broken_torchvision_is_one_line_before_anything_is_written(
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == (
+    assert done.stderr.startswith(
         f"single-image-gen: error: the torchvision engine cannot be loaded ({reason}): "
-        "pip install --upgrade torch torchvision brings versions that belong together\n"
     )
+    assert "pip install" in done.stderr
+    assert done.stderr.count("\n") == 1
     assert not target.exists()
 
 
-def test_the_fast_engine_needs_no_torchvision(photo: Path, tmp_path: Path) -> None:
+def test_the_native_engine_needs_no_torchvision(photo: Path, tmp_path: Path) -> None:
     env = fake_torchvision(tmp_path / "path", BROKEN["mismatched"][0])
     target = tmp_path / "target"
-    arguments = ("--num_imgs", 4, "--img_size", 16, "--threads", 1, "--engine", "opencv")
+    arguments = ("--num_imgs", 4, "--img_size", 16, "--threads", 1, "--engine", "native")
     done = program("--imgpath", photo, "--targetpath", target, *arguments, env=env)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(images_below(target)) == 4
 
 
 @pytest.mark.parametrize("library", ["torch", "cv2"])
-@pytest.mark.parametrize("engine", ENGINES)
 def test_a_missing_library_is_told_before_anything_is_written(
-    engine: str, library: str, refusal: object, photo: Path, monkeypatch: pytest.MonkeyPatch
+    library: str, photo: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, library, None)
-    line = refusal("--imgpath", photo, "--engine", engine, "--threads", 2)
-    assert f"the {engine} engine cannot be loaded (" in line
-    assert library in line
-    assert "pip install --upgrade" in line
+    (tmp_path / f"{library}.py").write_text(f"raise ImportError('no {library}', name='{library}')")
+    arguments = ("--imgpath", photo, "--targetpath", tmp_path / "out", "--engine", "torchvision")
+    done = program(*arguments, env={**os.environ, "PYTHONPATH": import_path(tmp_path)})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"(no {library})" in done.stderr
+    assert "pip install --upgrade" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def import_path(first: Path) -> str:
+    """A PYTHONPATH with this folder before what it is now."""
+    return os.pathsep.join([str(first), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 # --- failures while working
@@ -436,7 +449,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, photo: Path, tmp_path: Path) -> obj
         def generate(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr(single_image_gen.run, "generate", generate)
+        monkeypatch.setattr(single_image_gen.cli.generate, "generate", generate)
         return run("--imgpath", photo, "--targetpath", tmp_path / "out")
 
     return call
@@ -445,17 +458,15 @@ def failing(monkeypatch: pytest.MonkeyPatch, photo: Path, tmp_path: Path) -> obj
 @pytest.mark.parametrize(
     ("error", "line"),
     [
+        (OSError(errno.ENOSPC, "full", "a.jpg"), "a.jpg: full; make room, then rerun to resume"),
         (
-            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/train/a/patch_0000001.jpg"),
-            "out/train/a/patch_0000001.jpg: No space left on device",
+            OSError(errno.EFBIG, "too large", "a.tar"),
+            "a.tar: too large; raise the limit on the size of files (ulimit -f), then rerun to resume",
         ),
-        (
-            WorkerLost("a worker process was killed"),
-            "a worker process was killed",
-        ),
-        (MemoryError(), "MemoryError"),
+        (WorkerLost("a worker was killed"), "a worker was killed; rerun to resume"),
+        (MemoryError(), "MemoryError; rerun to resume"),
     ],
-    ids=["disk full", "worker lost", "memory"],
+    ids=["disk full", "file too large", "worker lost", "memory"],
 )
 def test_a_failure_while_working_is_one_line_and_code_1(
     error: Exception, line: str, failing: object, capsys: pytest.CaptureFixture[str]
@@ -463,8 +474,7 @@ def test_a_failure_while_working_is_one_line_and_code_1(
     assert failing(error) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    remedy = "make room, then rerun to resume" if "space" in line else "rerun to resume"
-    assert err == f"single-image-gen: error: {line}; {remedy}\n"
+    assert err == f"single-image-gen: error: {line}\n"
 
 
 def test_an_interrupt_is_one_line_and_code_130(
@@ -475,7 +485,9 @@ def test_an_interrupt_is_one_line_and_code_130(
     assert re.fullmatch(r"single-image-gen: interrupted.*rerun to resume\n", err)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("bug"), ZeroDivisionError(), UnicodeError("x")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("bug"), ValueError("bug"), ZeroDivisionError(), UnicodeError("x")]
+)
 def test_a_bug_keeps_its_traceback(error: Exception, failing: object) -> None:
     with pytest.raises(type(error)):
         failing(error)
@@ -491,7 +503,7 @@ def test_the_last_lines_tell_how_many_how_large_how_fast_where_and_how_to_load(
     assert run("--imgpath", photo, "--targetpath", target, "--num_imgs", 1003, *SMALL) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    first, second, third = out.splitlines()
+    first, second, third, fourth = out.splitlines()
     size = sum(path.stat().st_size for path in images_below(target))
     assert re.fullmatch(
         rf"1,003 images, {size / 1000:.1f} kB, in \d+\.\d s \([\d,]+ images/s\)", first
@@ -503,19 +515,22 @@ def test_the_last_lines_tell_how_many_how_large_how_fast_where_and_how_to_load(
     dataset = eval(third.strip(), {"torchvision": torchvision})
     assert len(dataset) == 1003
     assert third == f"  torchvision.datasets.ImageFolder({str(target / 'train')!r})"
+    words = shlex.split(fourth.partition(": ")[2])
+    assert words == ["single-image-gen", "verify", str(target)]
+    assert fourth.startswith(f"look at {target}/preview.png; ")
 
 
-def test_the_last_line_loads_the_tars(
+def test_the_last_lines_load_the_tars(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--num_imgs", 25, "--batch_size", 10, "--format", "webdataset")
     assert run("--imgpath", photo, "--targetpath", tmp_path, *arguments, *SMALL) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
+    line = capsys.readouterr().out.splitlines()[-2]
     import webdataset
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # the library leaves its last file open
-        assert len(list(eval(last.strip(), {"webdataset": webdataset}))) == 25
+        assert len(list(eval(line.strip(), {"webdataset": webdataset}))) == 25
         gc.collect()
 
 
@@ -526,7 +541,10 @@ def test_a_rerun_says_that_there_is_nothing_to_do(
     assert run(*arguments) == 0
     last = capsys.readouterr().out.splitlines()[1:]
     assert run(*arguments) == 0
-    assert capsys.readouterr().out.splitlines() == ["nothing to do: all images are there", *last]
+    assert capsys.readouterr().out.splitlines() == [
+        "nothing to do: all images are recorded as finished",
+        *last,
+    ]
 
 
 def test_a_share_says_what_is_left(
@@ -557,13 +575,82 @@ def test_quiet_prints_errors(capsys: pytest.CaptureFixture[str]) -> None:
 def test_debug_is_a_quick_look_with_two_workers(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # 64 images and two workers, whatever else is said; --debug made the 2020 script raise
+    # --debug made the 2020 script raise
     assert run("--imgpath", photo, "--targetpath", tmp_path, "--debug", "--img_size", 16) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert out.startswith("64 images, ")
     assert len(images_below(tmp_path)) == 64
     assert (tmp_path / "preview.png").exists()
+
+
+def test_explicit_counts_win_over_debug(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--debug", "--num_imgs", 10, "--img_size", 16, "--dry_run")
+    assert run("--imgpath", photo, "--targetpath", tmp_path, *arguments, "--threads", 1) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("plan: 10 images")
+    assert "with 1 worker" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "notices"),
+    [(["--cropfirst"], 1), (["--no-cropfirst"], 0), ([], 0), (["--cropfirst", "--quiet"], 0)],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_cropfirst_says_once_that_it_meant_the_opposite_in_the_2020_script(
+    flags: list[str],
+    notices: int,
+    photo: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ("--targetpath", tmp_path, "--num_imgs", 1, *SMALL)
+    assert run("--imgpath", photo, *arguments, *flags) == 0
+    err = capsys.readouterr().err
+    assert err.count("2020 script") == err.count("single-image-gen: notice: ") == notices
+
+
+def test_imgpath_may_be_given_several_times(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(photo, tmp_path / "other.png")
+    Image.new("RGB", (30, 30)).save(tmp_path / "third.png")
+    arguments = ("--targetpath", tmp_path / "out", "--num_imgs", 3, "--quiet", *SMALL)
+    paths = ("--imgpath", tmp_path / "other.png", tmp_path / "third.png")
+    assert run("--imgpath", photo, *paths, *arguments) == 0
+    sources = json.loads((tmp_path / "out" / "dataset.json").read_text())["sources"]
+    assert sorted(source["class_name"] for source in sources) == ["other", "photo", "third"]
+
+
+def test_num_sources_is_passed_on_when_it_is_given(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def generate(**keywords: object) -> None:
+        seen.append(keywords)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(single_image_gen.cli.generate, "generate", generate)
+    assert run("--imgpath", photo, "--num-sources", 3) == 2
+    assert run("--imgpath", photo) == 2
+    assert seen[0]["num_sources"] == 3
+    assert "num_sources" not in seen[1]
+
+
+def test_a_tilde_means_the_home_folder_in_every_path(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(photo, tmp_path / "x.png")
+    assert run("--imgpath=~/x.png", "--targetpath=~/out", "--num_imgs", 2, "--quiet", *SMALL) == 0
+    assert run("verify", "~/out") == run("params", "~/out") == 0
+    assert run("render", "~/out", "--index", 0, "--targetpath=~/again") == 0
+    assert run("inspect", "~/x.png", "--plot=~/map.png") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"x.png", "out", "again", "map.png"}
 
 
 def test_the_command_line_is_recorded(photo: Path, tmp_path: Path) -> None:
@@ -594,8 +681,7 @@ def test_from_makes_the_same_dataset_again(earlier: Path, tmp_path: Path) -> Non
     assert run("--from", earlier, "--targetpath", again, "--threads", 1, "--quiet") == 0
     assert tree_hash(again) == tree_hash(earlier.parent)
     ours, theirs = (json.loads((p / "dataset.json").read_text()) for p in (again, earlier.parent))
-    assert ours.pop("command") != theirs.pop("command")
-    assert ours == theirs
+    assert differing(ours, theirs) == {"command", "id", "digest"}
 
 
 def test_flags_go_before_from(earlier: Path, tmp_path: Path) -> None:
@@ -618,8 +704,6 @@ def test_from_takes_the_source_from_where_it_is_now(earlier: Path, tmp_path: Pat
 
 
 def test_from_refuses_another_source(refusal: object, earlier: Path, tmp_path: Path) -> None:
-    from PIL import Image
-
     Image.new("RGB", (640, 480)).save(tmp_path / "copy.png")
     line = refusal("--from", earlier)
     old = json.loads(earlier.read_text())["sources"][0]["sha256"]
@@ -628,15 +712,34 @@ def test_from_refuses_another_source(refusal: object, earlier: Path, tmp_path: P
     assert old in line
 
 
+def test_from_refuses_other_versions_unless_they_are_accepted(
+    refusal: object, earlier: Path, tmp_path: Path
+) -> None:
+    edit_dataset_json(earlier, '"opencv": "', '"opencv": "0.')
+    line = refusal("--from", earlier)
+    assert "was made by other versions (opencv: 0." in line
+    assert "--accept_versions" in line
+    again = ("--targetpath", tmp_path / "again", "--threads", 1, "--quiet")
+    assert run("--from", earlier, *again, "--accept_versions") == 0
+    assert tree_hash(tmp_path / "again") == tree_hash(earlier.parent)
+
+
+def test_from_refuses_num_sources(refusal: object, earlier: Path) -> None:
+    assert "--from takes the sources of the earlier dataset" in refusal(
+        "--from", earlier, "--num_sources", 1
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (None, "No such file or directory"),
         ("", "damaged"),
-        ("[]", "damaged"),
+        ("[]", "is not a dataset.json"),
+        ("\xff\xd8\xff\xe0 JFIF", "is not a dataset.json"),
         ('{"tool": "single-image-gen"}', "damaged"),
     ],
-    ids=["missing", "empty", "another", "cut"],
+    ids=["missing", "empty", "another", "photograph", "cut"],
 )
 def test_from_refuses_what_is_no_dataset_json(
     content: str | None, words: str, refusal: object, tmp_path: Path

@@ -168,11 +168,11 @@ def test_every_image_can_be_made_alone(
 ) -> None:
     from single_image_gen.dataset.sample import make_sample
     from single_image_gen.engines import load_engine
-    from single_image_gen.photo.source import load_sources
+    from single_image_gen.photo.memory import open_sources
     from single_image_gen.target.metadata import read_metadata
 
     spec = read_metadata(str(plain[engine] / "dataset.json")).spec
-    sources = list(load_sources([str(path) for path in photos]))
+    sources = open_sources([str(path) for path in photos])
     render = load_engine(engine)
     indices = list(range(COUNT))
     random.Random(1).shuffle(indices)

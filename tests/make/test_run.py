@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,12 +19,16 @@ from conftest import generate, images_below, photo_pixels, tree_hash
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT
+from single_image_gen.cli.main import main
 from single_image_gen.dataset.sample import encode_jpeg
 from single_image_gen.draw.params import draw_params
 from single_image_gen.engines import load_engine
-from single_image_gen.errors import Notice
+from single_image_gen.errors import Notice, UsageError
 from single_image_gen.photo.source import load_source
 from single_image_gen.workers.shard import Shard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TINY = replace(SCRIPT, img_size=8)
 SLOW = os.environ.get("SINGLE_IMAGE_GEN_SLOW") == "1"
@@ -278,6 +283,60 @@ def test_no_workers_are_refused(threads: int, photo: Path, tmp_path: Path) -> No
     with pytest.raises(ValueError, match="threads must be"):
         generate(photo, tmp_path / "out", threads=threads)
     assert not (tmp_path / "out").exists()
+
+
+# --- arguments
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint16, np.array], ids=lambda kind: kind.__name__)
+def test_numpy_integers_are_integers(
+    kind: Callable[[int], object], photo: Path, tmp_path: Path
+) -> None:
+    plain = {"seed": 3, "num_imgs": 5, "quality": 60, "batch_size": 2, "max_pixels": 10**4 * 32}
+    other = {name: kind(value) for name, value in plain.items() if value < 2**16}
+    for name, options in (("a", plain), ("b", other)):
+        generate(photo, tmp_path / name, recipe=TINY, threads=1, **options)
+    assert tree_hash(tmp_path / "a") == tree_hash(tmp_path / "b")
+    a, b = (json.loads((tmp_path / name / "dataset.json").read_text()) for name in "ab")
+    assert a["seed"] == b["seed"] == 3
+    assert a["num_imgs"] == b["num_imgs"] == 5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"seed": 0.5}, {"seed": -1}, {"num_imgs": 2.0}, {"num_imgs": "7"}, {"num_imgs": True}),
+        *({"quality": 101}, {"batch_size": 0}, {"max_pixels": 0}),
+        *({"format": "zip"}, {"backend": "lokky"}, {"backend": "multiprocessing"}),
+        *({"threads": 0}, {"scheduler": "tcp://host:1"}),
+    ],
+    ids=str,
+)
+def test_nothing_is_written_before_everything_is_checked(
+    options: dict[str, object], photo: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError):
+        generate(photo, tmp_path / "out", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("threads", "backend"), [(1, "loky"), (2, "loky"), (2, "threading")])
+def test_a_bug_keeps_its_traceback(
+    threads: int, backend: str, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ValueError from inside a run is no wrong use of the program."""
+    monkeypatch.setattr("single_image_gen.target.writers.TarWriter.write", None)
+    if backend == "loky" and threads > 1:
+        monkeypatch.setattr("single_image_gen.make.generate.make_batch", a_bug)
+    argv = ["--imgpath", photo, "--targetpath", tmp_path / "out", "--format", "webdataset"]
+    argv += ["--num_imgs", 5, "--img_size", 8, "--threads", threads, "--backend", backend]
+    with pytest.raises((TypeError, ZeroDivisionError)):
+        main([str(value) for value in (*argv, "--quiet")])
+
+
+def a_bug(*_: object, **__: object) -> None:
+    """Make no batch."""
+    raise ZeroDivisionError
 
 
 # --- memory

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
 import os
 import subprocess
@@ -20,14 +19,20 @@ from single_image_gen import PAPER, SCRIPT
 from single_image_gen.cli.main import main
 from single_image_gen.draw.params import uniforms
 from single_image_gen.errors import SourceError
-from single_image_gen.photo.flatmap import panel, stack
-from single_image_gen.photo.suitability import FLAT, Pyramid, inspect_image, middle_crop
+from single_image_gen.photo.flatmap import panel, write_map
+from single_image_gen.photo.suitability import FLAT, GradientPyramid, inspect_image, middle_crop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from single_image_gen.recipe import Recipe
 
+GOLDEN = [
+    "0x1.7d08739ce8c59p+7",
+    "0x1.6bdbe3b027af0p+4",
+    "0x1.a78ea89914d2ap+4",
+    "0x1.6aa42d6413abfp+6",
+]
 RECIPES = pytest.mark.parametrize("recipe", [SCRIPT, PAPER], ids=lambda recipe: recipe.recipe)
 
 
@@ -56,7 +61,7 @@ def edge(contrast: float, width: int = 640, height: int = 480) -> np.ndarray:
 @pytest.mark.parametrize("contrast", [25, 50, 100, 150])
 @pytest.mark.parametrize("side", [24, 48, 100, 300])
 def test_the_contrast_of_a_crop_is_that_of_the_edge_in_it(contrast: int, side: int) -> None:
-    pyramid = Pyramid(edge(contrast).astype(np.uint8), 24)
+    pyramid = GradientPyramid(edge(contrast).astype(np.uint8), 24)
     box = np.array([[320 - side / 2, 100, side, side]])
     assert pyramid.contrasts(box) == pytest.approx(contrast, rel=0.2)
 
@@ -64,7 +69,7 @@ def test_the_contrast_of_a_crop_is_that_of_the_edge_in_it(contrast: int, side: i
 @pytest.mark.parametrize("side", [24, 48, 100, 300])
 @pytest.mark.parametrize("pixels", [wall(), edge(0)], ids=["noise", "nothing"])
 def test_noise_is_no_content(pixels: np.ndarray, side: int) -> None:
-    pyramid = Pyramid(np.clip(pixels, 0, 255).astype(np.uint8), 24)
+    pyramid = GradientPyramid(np.clip(pixels, 0, 255).astype(np.uint8), 24)
     boxes = np.array([[x, y, side, side] for x in (0, 77, 300) for y in (0, 51, 170)], float)
     assert (pyramid.contrasts(boxes) < FLAT / 2).all()
 
@@ -72,8 +77,8 @@ def test_noise_is_no_content(pixels: np.ndarray, side: int) -> None:
 def test_levels_that_no_crop_needs_are_left_out() -> None:
     pixels = photo_pixels(800, 600)
     box = np.array([[100.0, 50, 420, 400], [0, 0, 800, 600]])
-    assert Pyramid(pixels, 400).contrasts(box) == pytest.approx(
-        Pyramid(pixels, 20).contrasts(box), rel=0.25
+    assert GradientPyramid(pixels, 400).contrasts(box) == pytest.approx(
+        GradientPyramid(pixels, 20).contrasts(box), rel=0.25
     )
 
 
@@ -209,8 +214,40 @@ def test_a_large_photograph_is_reduced_and_its_legend_legible(tmp_path: Path) ->
     legend = np.asarray(drawn.convert("L"))[-80:]
     assert (legend < 60).sum() > 300  # letters
     assert (legend[:, -10:] == 255).all()  # and none at the edge
-    with Image.open(io.BytesIO(stack([drawn, drawn]))) as sheet:
+    write_map(str(tmp_path / "map.png"), [drawn, drawn])
+    with Image.open(tmp_path / "map.png") as sheet:
         assert sheet.size == (drawn.width, 2 * drawn.height)
+
+
+def test_a_plot_replaces_nothing_but_an_earlier_one(
+    images: list[str], tmp_path: Path, capsys
+) -> None:
+    plot = tmp_path / "map.png"
+    for _ in range(2):
+        assert main(["inspect", images[0], "--plot", str(plot)]) == 0
+    capsys.readouterr()
+    (tmp_path / "notes.txt").write_text("notes")
+    for there in (images[0], images[1], str(tmp_path / "notes.txt"), "/dev/null", str(tmp_path)):
+        before = os.stat(there).st_mtime_ns
+        assert main(["inspect", images[1], "--plot", there]) == 2
+        assert f"{there} is there and is no map of crops" in capsys.readouterr().err
+        assert os.stat(there).st_mtime_ns == before
+
+
+def test_names_cannot_act_on_the_terminal(images: list[str], tmp_path: Path, capsys) -> None:
+    path = os.rename(images[1], tmp_path / "\x1b[31mred.png") or str(tmp_path / "\x1b[31mred.png")
+    assert main(["inspect", path]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\\x1b[31mred.png" in out
+
+
+def test_the_measure_is_the_same_on_every_machine() -> None:
+    """A golden value: what a crop counts as decides images where crops are drawn by it."""
+    boxes = np.array([[5, 7, 30, 40], [100, 50, 420, 400], [0, 0, 640, 480], [11, 3, 9, 7.0]])
+    pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    found = GradientPyramid(pixels, 5).contrasts(boxes)
+    assert [value.hex() for value in found] == GOLDEN
 
 
 def test_a_plot_that_cannot_be_written_is_one_line(

@@ -21,6 +21,7 @@ from PIL import Image
 from single_image_gen import SCRIPT
 from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
+from single_image_gen.engines import load_engine
 from single_image_gen.errors import DatasetMismatch, JournalWarning, TargetLost
 from single_image_gen.photo.source import SourceInfo
 from single_image_gen.target.commit import GroupCommit
@@ -168,10 +169,38 @@ def test_rerunning_a_finished_dataset_changes_nothing(
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_resume_trusts_markers_and_looks_at_no_image(target: Path, source: Path) -> None:
-    shutil.rmtree(target / "train")
+def test_resume_trusts_the_journal_and_looks_at_no_image(target: Path, source: Path) -> None:
+    for path in images_below(target):
+        path.unlink()
     assert make(source, target).made == 0
-    assert not (target / "train").exists()
+    assert images_below(target) == []
+
+
+@pytest.mark.parametrize("missing", ["train", "train/photo", "train-000001.tar"])
+@pytest.mark.parametrize("count", [40, 50], ids=["finished", "begun"])
+def test_recorded_images_whose_folder_or_tar_is_missing_are_no_finished_dataset(
+    source: Path, tmp_path: Path, missing: str, count: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = "webdataset" if missing.endswith("tar") else "folder"
+    flags = ["--format", layout, "--batch_size", 20, "--num_imgs", count]
+    for number in range(0, 3, 1 if count == 40 else 3):
+        assert run(source, tmp_path, *flags, "--shard", f"{number}/3") == 0
+    if count == 50 and layout == "webdataset":
+        missing = "train-000000.tar"
+    path = tmp_path / missing
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    before = snapshot(tmp_path)
+    capsys.readouterr()
+    assert run(source, tmp_path, *flags) == 2
+    assert (
+        f"{missing if missing != 'train' else 'train/photo'} is missing" in capsys.readouterr().err
+    )
+    assert snapshot(tmp_path) == before
+    assert main(["verify", str(tmp_path), "--repair"]) == (0 if count == 40 else 1)
+    assert run(source, tmp_path, *flags) == 0
 
 
 def test_resume_does_what_is_missing_and_no_more(source: Path, tmp_path: Path) -> None:
@@ -947,18 +976,18 @@ def test_a_link_whose_answer_was_lost_counts(
 # A target that is lost
 
 
-LOSSES: dict[str, Any] = {
-    "removed": shutil.rmtree,
-    "without_dataset_json": lambda target: (target / "dataset.json").unlink(),
-    "overwritten": lambda target: make_other(target),  # noqa: PLW0108 - defined below
-    "moved_away": lambda target: target.rename(target.with_name("elsewhere")),
-}
-
-
 def make_other(target: Path) -> None:
     """The same dataset begun anew, with an id of its own."""
     metadata = read_metadata(str(target / "dataset.json"))
     (target / "dataset.json").write_bytes(replace(metadata, id="0" * 16).as_bytes())
+
+
+LOSSES: dict[str, Any] = {
+    "removed": shutil.rmtree,
+    "without_dataset_json": lambda target: (target / "dataset.json").unlink(),
+    "overwritten": make_other,
+    "moved_away": lambda target: target.rename(target.with_name("elsewhere")),
+}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -1012,6 +1041,90 @@ def test_a_target_that_something_is_mounted_over_is_lost(
         subprocess.run(["umount", "-l", str(target)], capture_output=True, check=False)
 
 
+# What is on disk before it is trusted
+
+
+def test_a_marker_is_written_after_the_files_of_its_batch_are_flushed(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, flushed = Target.sync, set()
+
+    def counted(self: Target) -> None:
+        images = {path.name for path in images_below(tmp_path)}
+        sync(self)
+        flushed.update(images)
+
+    def checked(target: Target, record: BatchRecord) -> None:
+        assert {f"patch_{index:07d}.jpg" for index in record.indices} <= flushed
+        write_marker(target, record)
+
+    monkeypatch.setattr(Target, "sync", counted)
+    monkeypatch.setattr("single_image_gen.target.commit.write_marker", checked)
+    monkeypatch.setattr("single_image_gen.target.commit.SECONDS", 0.01)
+    make(source, tmp_path, batch_size=2)
+    assert len(flushed) == COUNT
+
+
+@pytest.mark.parametrize("layout", ["folder", "webdataset"])
+def test_the_files_beside_the_images_are_flushed_with_their_names(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    fsync, flushed = os.fsync, []
+
+    def noted(fd: int) -> None:
+        flushed.append(os.path.realpath(f"/proc/self/fd/{fd}"))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    make(source, tmp_path, format=layout)
+    staged = [path for path in flushed if "/staging/" in path]
+    # dataset.json, preview.png, batches.jsonl, and _info.json of tars
+    assert len(staged) == (3 if layout == "folder" else 4)
+    assert flushed.count(str(tmp_path)) == len(staged)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_what_was_finished_before_an_interruption_is_recorded(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
+) -> None:
+    monkeypatch.setattr("single_image_gen.target.commit.SECONDS", 60)
+    add, added = GroupCommit.add, []
+
+    def interrupted(self: GroupCommit, record: BatchRecord) -> None:
+        add(self, record)
+        added.append(record)
+        if len(added) == 3:
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GroupCommit, "add", interrupted)
+        with pytest.raises(error):
+            make(source, tmp_path, batch_size=10)
+    assert make(source, tmp_path, batch_size=10).made == COUNT - 30
+
+
+def test_on_a_cluster_a_batch_is_flushed_where_it_was_written(
+    spec: DatasetSpec, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from single_image_gen.make.generate import make_batch
+    from single_image_gen.photo.source import load_source
+    from single_image_gen.workers.local import Work
+
+    sync, flushed = Target.sync, []
+
+    def noted(self: Target) -> None:
+        flushed.append(len(images_below(tmp_path)))
+        sync(self)
+
+    monkeypatch.setattr(Target, "sync", noted)
+    work = Work(spec, str(tmp_path), [load_source(str(source))], durable=True)
+    assert make_batch(work, load_engine(spec.engine), range(7)).count == 7
+    assert flushed == [7]
+
+
 # The lock
 
 
@@ -1033,7 +1146,7 @@ def test_overwrite_is_refused_while_a_real_run_is_at_work(
 ) -> None:
     flags = ("--num_imgs", 20_000, "--batch_size", 50)
     running = start(source, tmp_path, *flags)
-    request.addfinalizer(lambda: running.kill() or running.wait())
+    request.addfinalizer(lambda: running.kill() or running.communicate())
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("train/photo/*")):
         assert time.monotonic() < deadline

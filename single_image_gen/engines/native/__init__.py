@@ -42,7 +42,7 @@ def render(source: Source, params: Params, recipe: Recipe, *, bgr: bool = False)
     """One image: (img_size, img_size, 3) uint8 RGB.
 
     Args:
-        source: its pixels are read, never written to; what is derived from them is kept in its cache.
+        source: its pixels are only read; what is derived from them is kept in its cache.
         params: of the image.
         recipe: of the dataset.
         bgr: blue first, as OpenCV's encoder takes them.

@@ -83,35 +83,33 @@ class _Kept:
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._lock = threading.RLock()  # a source may go while it is held
-        self._sizes: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self._owners: dict[int, weakref.ref[Levels]] = {}
+        self._lock = threading.Lock()
+        # of each level that is kept its owner and its number; the oldest first
+        self._sizes: OrderedDict[tuple[weakref.ref[Levels], int], int] = OrderedDict()
 
     def add(self, levels: Levels, table: Table) -> None:
         """Keep a table's levels, and drop the oldest ones that no longer fit."""
         with self._lock:
-            key = id(levels)
-            if key not in self._owners:
-                self._owners[key] = weakref.ref(levels, lambda _, key=key: self._forget(key))
+            self._forget_the_gone()
             levels.table = table
             for k in table.pixels.keys() - {0}:
-                self._sizes.setdefault((key, k), table.pixels[k].nbytes)
+                self._sizes.setdefault((weakref.ref(levels), k), table.pixels[k].nbytes)
             while sum(self._sizes.values()) > self.max_bytes:
                 (owner, k), _ = self._sizes.popitem(last=False)
-                kept = self._owners[owner]()
+                kept = owner()
                 if kept is not None:
                     kept.table = kept.table.without_level(k)
 
     def nbytes(self) -> int:
         """How much is kept."""
         with self._lock:
+            self._forget_the_gone()
             return sum(self._sizes.values())
 
-    def _forget(self, key: int) -> None:
-        with self._lock:
-            self._owners.pop(key, None)
-            for entry in [entry for entry in self._sizes if entry[0] == key]:
-                del self._sizes[entry]
+    def _forget_the_gone(self) -> None:
+        """A source that is no longer there has taken its levels with it."""
+        for entry in [entry for entry in self._sizes if entry[0]() is None]:
+            del self._sizes[entry]
 
 
 _kept = _Kept(MAX_BYTES)

@@ -1,4 +1,4 @@
-"""The compiled library: where it is, why it may not be there, and its functions with their types."""
+"""The compiled library: where it is, why it may not be there, its functions and their types."""
 
 from __future__ import annotations
 

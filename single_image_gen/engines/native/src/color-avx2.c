@@ -6,6 +6,7 @@
 
 AVX2_BEGIN
 #define TARGET avx2
+#define REGISTER 32
 #include "color.c"
 AVX2_END
 

@@ -62,11 +62,11 @@ int32_t sig_make_level(const sig_level *from, const sig_level *to, sig_workspace
     const axis columns = axis_of_pillow(0, from->width, from->width, to->width, SIG_BICUBIC);
     const axis rows = axis_of_pillow(0, from->height, from->height, to->height, SIG_BICUBIC);
     const size_t line_bytes = 3 * (size_t)from->width;
-    size_t total = 0;
-    const size_t plan_at = layout_add(&total, resize_bytes(&columns, &rows));
-    const size_t line_at = layout_add(&total, line_bytes + 4 * (size_t)max_taps(&columns) + 64);
-    const size_t output_at = layout_add(&total, 4 * (size_t)to->width + 32);
-    u8 *memory = workspace_memory(workspace, total);
+    layout parts = {0};
+    const size_t plan_at = layout_add(&parts, resize_bytes(&columns, &rows));
+    const size_t line_at = layout_add(&parts, line_bytes + 4 * (size_t)max_taps(&columns) + 64);
+    const size_t output_at = layout_add(&parts, 4 * (size_t)to->width + 32);
+    u8 *memory = workspace_memory(workspace, &parts);
     if (!memory) return SIG_NO_MEMORY;
 
     const kernels *steps = workspace->steps;

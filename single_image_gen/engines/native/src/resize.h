@@ -17,8 +17,6 @@ resize resize_in(u8 *memory, const axis *columns, const axis *rows);
 /* Compute the taps of output columns [left, right) and rows [top, bottom). */
 void resize_prepare(const resize *plan, int left, int right, int top, int bottom);
 
-/* How many bytes beyond an input row `sum_columns_of` reads. */
-size_t overrun(const resize *plan);
 
 /* Output row y of n bytes, from input rows of `stride` bytes; `from` is at the first input row.
    Rows below the last that it takes are fetched into the cache, if `prefetch` is above 0. */

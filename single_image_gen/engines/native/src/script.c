@@ -171,14 +171,14 @@ int32_t render_script(const sig_job *job, const sig_level *levels, sig_workspace
     const cropped y = crop_axis(box->top, box->height, levels->height, level->height, canvas, job->filter);
 
     const int64_t canvas_stride = 4 * ((int64_t)canvas + 8);
-    size_t total = 0;
-    const size_t plan_at = layout_add(&total, resize_bytes(&x.along, &y.along));
+    layout parts = {0};
+    const size_t plan_at = layout_add(&parts, resize_bytes(&x.along, &y.along));
     const size_t line_at = layout_add(
-        &total, 3 * (size_t)x.along.pixels + 4 * (size_t)max_taps(&x.along) + 64);
-    const size_t spans_at = layout_add(&total, sizeof(span) * (size_t)canvas);
-    const size_t canvas_at = layout_add(&total, (size_t)canvas_stride * (size_t)canvas);
-    const size_t output_at = layout_add(&total, output_bytes(job));
-    u8 *memory = workspace_memory(workspace, total);
+        &parts, 3 * (size_t)x.along.pixels + 4 * (size_t)max_taps(&x.along) + 64);
+    const size_t spans_at = layout_add(&parts, sizeof(span) * (size_t)canvas);
+    const size_t canvas_at = layout_add(&parts, (size_t)canvas_stride * (size_t)canvas);
+    const size_t output_at = layout_add(&parts, output_bytes(job));
+    u8 *memory = workspace_memory(workspace, &parts);
     if (!memory) return SIG_NO_MEMORY;
 
     sampler turned;

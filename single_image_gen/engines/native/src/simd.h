@@ -1,7 +1,5 @@
-/* Vector types of GCC and clang, and what their operators lack.
- *
- * A vector of 32 bytes is one register with AVX2 and two with SSE2 or NEON; the compiler splits it.
- * Comparisons give lanes of -1 and 0.
+/* Vector types of GCC and clang, and what their operators lack: each of those has an instruction in
+ * SSE2 and NEON, and a plain form for what is neither. Comparisons give lanes of -1 and 0.
  */
 #ifndef SINGLE_IMAGE_GEN_SIMD_H
 #define SINGLE_IMAGE_GEN_SIMD_H
@@ -24,12 +22,6 @@ typedef u8 u8x16 __attribute__((vector_size(16)));
 typedef int16_t i16x8 __attribute__((vector_size(16)));
 typedef int32_t i32x4 __attribute__((vector_size(16)));
 typedef uint64_t u64x2 __attribute__((vector_size(16)));
-typedef int16_t i16x16 __attribute__((vector_size(32)));
-typedef uint16_t u16x16 __attribute__((vector_size(32)));
-typedef int32_t i32x8 __attribute__((vector_size(32)));
-typedef uint32_t u32x8 __attribute__((vector_size(32)));
-typedef float f32x8 __attribute__((vector_size(32)));
-
 INLINE u8x8 load_u8x8(const u8 *from) {
     u8x8 v;
     memcpy(&v, from, sizeof v);
@@ -38,11 +30,36 @@ INLINE u8x8 load_u8x8(const u8 *from) {
 
 INLINE i16x8 widen(u8x8 v) { return __builtin_convertvector(v, i16x8); }
 
-/* Lanes of 0 to 255, and what lies beyond cut off. */
-INLINE u8x8 clip(i16x8 v) {
-    v &= ~(v < 0);
-    v |= v > 255;
-    return __builtin_convertvector(v, u8x8);
+/* Lanes of both, those below 0 as 0 and those above 255 as 255. */
+INLINE u8x16 clip_to_bytes(i16x8 a, i16x8 b) {
+#if defined(__SSE2__)
+    return (u8x16)_mm_packus_epi16((__m128i)a, (__m128i)b);
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+    return (u8x16)vcombine_u8(vqmovun_s16((int16x8_t)a), vqmovun_s16((int16x8_t)b));
+#else
+    u8x16 bytes;
+    for (int k = 0; k < 8; k++) {
+        bytes[k] = (u8)(a[k] < 0 ? 0 : a[k] > 255 ? 255 : a[k]);
+        bytes[k + 8] = (u8)(b[k] < 0 ? 0 : b[k] > 255 ? 255 : b[k]);
+    }
+    return bytes;
+#endif
+}
+
+/* Likewise, of 32 bits, as four bytes. */
+INLINE uint32_t clip_to_pixel(i32x4 v) {
+#if defined(__SSE2__)
+    const __m128i words = _mm_packs_epi32((__m128i)v, (__m128i)v);
+    return (uint32_t)_mm_cvtsi128_si32(_mm_packus_epi16(words, words));
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+    const int16x4_t words = vqmovn_s32((int32x4_t)v);
+    const uint8x8_t bytes = vqmovun_s16(vcombine_s16(words, words));
+    return vget_lane_u32(vreinterpret_u32_u8(bytes), 0);
+#else
+    uint32_t pixel = 0;
+    for (int k = 0; k < 4; k++) pixel |= (uint32_t)(v[k] < 0 ? 0 : v[k] > 255 ? 255 : v[k]) << 8 * k;
+    return pixel;
+#endif
 }
 
 /* (a0, b0, a1, b1, ...): the first eight bytes of both. GCC before 12 knows the older name alone. */
@@ -67,6 +84,29 @@ INLINE i32x4 dot2(i16x8 a, i16x8 b) {
     const i32x4 even = ((i32x4)a << 16 >> 16) * ((i32x4)b << 16 >> 16);
     return even + ((i32x4)a >> 16) * ((i32x4)b >> 16);
 #endif
+}
+
+/* The pair of pixels of `size` bytes at `from`, as (r0, r1, g0, g1, b0, b1, ...); reads eight bytes. */
+INLINE i16x8 load_pair(const u8 *from, int size) {
+    uint64_t bytes;
+    memcpy(&bytes, from, 8);
+    const u64x2 first = {bytes, 0}, second = first >> (8 * size);
+    const u8x16 zero = {0};
+    return (i16x8)interleave(interleave((u8x16)first, (u8x16)second), zero);
+}
+
+/* Two numbers in each of four lanes. */
+INLINE i16x8 repeat_pair(int first, int second) {
+    const int32_t two = (int32_t)((uint32_t)first & 0xffff) | (int32_t)((uint32_t)second << 16);
+    const i32x4 all = {two, two, two, two};
+    return (i16x8)all;
+}
+
+INLINE i16x8 load_repeated_pair(const int16_t *from) {
+    int32_t two;
+    memcpy(&two, from, 4);
+    const i32x4 all = {two, two, two, two};
+    return (i16x8)all;
 }
 
 #endif

@@ -125,12 +125,17 @@ static int is_inside(const sample_run *run) {
            is_between(run->y, last_point(run->y, run->dy, run->count), run->y_low, run->y_high);
 }
 
+/* The largest coordinate of a run, once points beyond the edges are moved there. */
+static int32_t farthest(int32_t first, int32_t last, int32_t low, int32_t high) {
+    return (int32_t)clamp(first > last ? first : last, low, high);
+}
+
 /* Whether a sample's eight bytes may end beyond the plane: those of its last two pixels do. */
 static int reaches_end(const sample_run *run) {
     const int32_t x = last_point(run->x, run->dx, run->count);
     const int32_t y = last_point(run->y, run->dy, run->count);
-    return (x > run->x ? x : run->x) >= run->x_high - 65536 &&
-           (y > run->y ? y : run->y) >= run->y_high - 65536;
+    return farthest(run->x, x, run->x_low, run->x_high) >= run->x_high - 65536 &&
+           farthest(run->y, y, run->y_low, run->y_high) >= run->y_high - 65536;
 }
 
 /* The run that begins with a point in units of 2^-32, counted between middles. */

@@ -13,12 +13,19 @@ struct sig_workspace {
     size_t size;
 };
 
-/* To lay out a workspace: `layout_add` for each part gives its offset, then `workspace_memory` the
-   memory for all of them. Parts begin at multiples of 64 bytes. */
-size_t layout_add(size_t *total, size_t bytes);
+/* How the parts of an image's memory lie in the workspace, each at a multiple of 64 bytes. */
+enum { MAX_PARTS = 8 };
+typedef struct {
+    size_t total;
+    size_t ends[MAX_PARTS]; /* of each part, without what follows up to the next */
+    int parts;
+} layout;
 
-/* `total` bytes, or null; what they held before is lost. */
-u8 *workspace_memory(sig_workspace *workspace, size_t total);
+/* Room for one part more; gives its offset. */
+size_t layout_add(layout *of, size_t bytes);
+
+/* The memory for all parts, or null; what it held before is lost. */
+u8 *workspace_memory(sig_workspace *workspace, const layout *parts);
 
 /* Give back what only an uncommonly large image needs. */
 void workspace_trim(sig_workspace *workspace);

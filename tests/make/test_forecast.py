@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,11 +12,13 @@ import pytest
 from conftest import generate, photo_pixels
 from PIL import Image
 
+import single_image_gen.make.forecast
 from single_image_gen import PAPER, SCRIPT
 from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
-from single_image_gen.make.forecast import check_room, forecast
-from single_image_gen.make.survey import Room, look
+from single_image_gen.engines import load_engine
+from single_image_gen.make.forecast import FreeSpace, check_room, forecast
+from single_image_gen.make.survey import survey_target
 from single_image_gen.photo.memory import LazySources, open_sources
 from single_image_gen.workers.shard import WHOLE, parse_shard
 
@@ -156,10 +156,10 @@ def opened(photos: Path):
     return open_sources([str(photos / "one.png")], share=True)
 
 
-def outlook(opened, target: Path, **options: object):
+def survey(opened, target: Path, **options: object):
     _, infos = opened
     options = {"recipe": replace(SCRIPT, img_size=64), "num_imgs": 10_000, **options}
-    return look(str(target), DatasetSpec(infos, **options), WHOLE, **KEEP)
+    return survey_target(str(target), DatasetSpec(infos, **options), WHOLE, **KEEP)
 
 
 def test_a_run_without_room_is_refused_with_both_numbers_and_nothing_is_written(
@@ -186,10 +186,10 @@ def test_only_what_clearly_has_no_room_is_refused(
     disk(int(10_000 * 4096 * share))  # each image takes a block
     if refused:
         with pytest.raises(OSError, match="are needed") as caught:
-            check_room(outlook(opened, tmp_path), sources)
+            check_room(survey(opened, tmp_path), sources)
         assert caught.value.filename == str(tmp_path)
     else:
-        check_room(outlook(opened, tmp_path), sources)
+        check_room(survey(opened, tmp_path), sources)
 
 
 @pytest.mark.parametrize(
@@ -203,23 +203,23 @@ def test_files_are_counted_as_well_as_bytes(
     disk(10**12, files)
     if refused:
         with pytest.raises(OSError, match="files would be made"):
-            check_room(outlook(opened, tmp_path, format=kind), sources)
+            check_room(survey(opened, tmp_path, format=kind), sources)
     else:
-        check_room(outlook(opened, tmp_path, format=kind), sources)
+        check_room(survey(opened, tmp_path, format=kind), sources)
 
 
 def test_a_file_system_without_a_limit_of_files_is_none(opened, tmp_path: Path, disk) -> None:
     disk(10**12, 0, 0)
-    assert Room.at(str(tmp_path)).files is None
-    check_room(outlook(opened, tmp_path), opened[0])
+    assert FreeSpace.at(str(tmp_path)).files is None
+    check_room(survey(opened, tmp_path), opened[0])
 
 
 def test_a_file_system_that_does_not_tell_its_size_refuses_nothing(
     photos: Path, opened, tmp_path: Path, disk, capsys
 ) -> None:
     disk(0, 0, 0, 0)  # as /proc and some network file systems do
-    assert Room.at(str(tmp_path)).bytes is None
-    check_room(outlook(opened, tmp_path), opened[0])
+    assert FreeSpace.at(str(tmp_path)).bytes is None
+    check_room(survey(opened, tmp_path), opened[0])
     arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "5"]
     assert main([*arguments, "--img_size", "16", "--dry_run", "--threads", "1"]) == 0
     printed = capsys.readouterr().out
@@ -228,8 +228,8 @@ def test_a_file_system_that_does_not_tell_its_size_refuses_nothing(
 
 
 def test_the_room_is_that_of_the_nearest_folder_that_exists(tmp_path: Path) -> None:
-    assert Room.at(str(tmp_path / "a/b/c")).where == str(tmp_path)
-    assert Room.at(str(tmp_path)).bytes > 0
+    assert FreeSpace.at(str(tmp_path / "a/b/c")).folder == str(tmp_path)
+    assert FreeSpace.at(str(tmp_path)).bytes > 0
 
 
 def test_a_resume_near_the_end_needs_room_for_the_rest_alone(
@@ -245,63 +245,94 @@ def test_a_resume_near_the_end_needs_room_for_the_rest_alone(
     assert generate(photos, tmp_path, threads=1, **options).made == 0
 
 
-def test_what_will_be_overwritten_counts_as_free(photos: Path, tmp_path: Path, disk) -> None:
+def test_a_run_that_replaces_a_dataset_is_not_refused_for_room(
+    photos: Path, tmp_path: Path, disk, capsys
+) -> None:
     options = {"recipe": replace(SCRIPT, img_size=64), "num_imgs": 64, "threads": 1}
-    old = generate(photos, tmp_path, quality=100, **options)
-    disk(64 * 4096 - old.bytes, 0)
+    generate(photos, tmp_path, **options)
+    disk(1000, 0)
+    arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "64"]
+    assert main([*arguments, "--overwrite", "--dry_run"]) == 0
+    printed = capsys.readouterr().out
+    assert "besides what the earlier dataset occupies" in printed
+    assert "does not fit" not in printed
     assert generate(photos, tmp_path, overwrite=True, **options).made == 64
     with pytest.raises(OSError, match="would be made"):
         generate(photos, tmp_path / "elsewhere", **options)
 
 
-def test_the_check_takes_no_time_to_speak_of(tmp_path: Path, disk) -> None:
-    """The largest images of the largest dataset, from a photograph of five megapixels."""
-    disk(10**15)
-    Image.fromarray(photo_pixels(640, 480)).resize((2560, 1920)).save(tmp_path / "photo.png")
-    opened = open_sources([str(tmp_path / "photo.png")], share=True)
-    there = outlook(opened, tmp_path, recipe=replace(SCRIPT, img_size=1024), num_imgs=1_281_167)
-    check_room(there, opened[0])  # imports what it needs
-    best = min(_seconds(lambda: check_room(there, opened[0])) for _ in range(5))
-    assert best < 0.3  # 0.1 on a machine that does nothing else
-
-
-def _seconds(function) -> float:
-    began = time.process_time()
-    function()
-    return time.process_time() - began
-
-
-def test_the_check_decodes_one_source_where_none_is_decoded_yet(
-    photos: Path, tmp_path: Path
+def test_the_check_renders_for_a_bounded_time(
+    opened, tmp_path: Path, disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, infos = open_sources([str(photos / name) for name in ("one.png", "two.png")])
-    sources = LazySources(infos)
-    spec = DatasetSpec(infos, replace(SCRIPT, img_size=16), num_imgs=1000)
-    check_room(look(str(tmp_path), spec, WHOLE, **KEEP), sources)
-    assert list(sources._kept) == [0]
+    disk(10**15)
+    render = load_engine("native")
+    calls = []
+
+    def slow(*arguments: object) -> object:
+        calls.append(time.sleep(0.05))
+        return render(*arguments)
+
+    monkeypatch.setattr(single_image_gen.make.forecast, "load_engine", lambda _: slow)
+    check_room(survey(opened, tmp_path), opened[0])
+    assert 4 <= len(calls) <= 5
 
 
-def test_the_check_does_not_import_torch(photos: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys\n"
-        "from single_image_gen import SCRIPT\n"
-        "from single_image_gen.workers.shard import WHOLE\n"
-        "from single_image_gen.make.forecast import check_room\n"
-        "from single_image_gen.make.survey import look\n"
-        "from single_image_gen.photo.memory import open_sources\n"
-        "from single_image_gen.dataset.spec import DatasetSpec\n"
-        f"sources, infos = open_sources([{str(photos / 'one.png')!r}], share=True)\n"
-        f"there = look({str(tmp_path)!r}, DatasetSpec(infos, SCRIPT), WHOLE, overwrite=False,\n"
-        "             keep_batch_size=True, accept_versions=False)\n"
-        "check_room(there, sources)\n"
-        "sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("num_imgs", [100, 100_000])
+def test_of_many_sources_only_a_few_are_decoded(num_imgs: int, tmp_path: Path) -> None:
+    for k in range(9):
+        Image.fromarray(photo_pixels(60, 40, seed=k)).save(tmp_path / f"{k}.png")
+    infos = open_sources([str(tmp_path / f"{k}.png") for k in range(9)])[1]
+    opened = Asked(LazySources(infos))
+    spec = DatasetSpec(infos, replace(SCRIPT, img_size=16), num_imgs=num_imgs)
+    there = survey_target(str(tmp_path), spec, WHOLE, **KEEP)
+    check_room(there, opened)
+    assert opened.asked == {0, 2, 4, 6}
+    foretold = forecast(there, opened, 1)
+    assert opened.asked == {0, 2, 4, 6}
+    assert foretold.bytes > 0
+
+
+class Asked:
+    """Sources that remember which of them were asked for."""
+
+    def __init__(self, sources: LazySources) -> None:
+        self.sources = sources
+        self.asked: set[int] = set()
+
+    def __getitem__(self, k: int) -> object:
+        self.asked.add(k)
+        return self.sources[k]
+
+
+def test_a_dry_run_on_a_cluster_foretells_no_time(photos: Path, tmp_path: Path, capsys) -> None:
+    arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "1000"]
+    arguments += ["--img_size", "16", "--backend", "dask", "--scheduler", "tcp://nowhere:1"]
+    assert main([*arguments, "--dry_run"]) == 0
+    printed = capsys.readouterr().out
+    assert "size: about" in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("time: ")]
+    assert re.fullmatch(
+        r"time: not known for the cluster's workers; one processor of this machine: "
+        r"[\d.]+ ms per image",
+        line,
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_dry_run_of_a_million_million_batches_is_computed(
+    photos: Path, tmp_path: Path, capsys
+) -> None:
+    arguments = ["--imgpath", str(photos / "one.png"), "--targetpath", str(tmp_path)]
+    arguments += ["--num_imgs", str(10**12), "--batch_size", "1", "--img_size", "16"]
+    for shard, images in (("none", 10**12), ("1/3", (10**12 - 1) // 3)):
+        began = time.process_time()
+        assert main([*arguments, "--shard", shard, "--threads", "1", "--dry_run"]) == 0
+        assert time.process_time() - began < 30
+        assert f"to do: {images:,} images in {images:,} batches" in capsys.readouterr().out
 
 
 def test_a_forecast_of_nothing_to_do_is_zero(photos: Path, tmp_path: Path) -> None:
     options = {"recipe": replace(SCRIPT, img_size=8), "num_imgs": 16, "threads": 1}
     generate(photos, tmp_path, **options)
     foretold = generate(photos, tmp_path, dry_run=True, **options).forecast
-    assert (foretold.bytes, foretold.seconds, foretold.outlook.images) == (0, 0, 0)
-    assert forecast(foretold.outlook, LazySources(foretold.outlook.spec.sources), 1).bytes == 0
+    assert (foretold.bytes, foretold.seconds, foretold.survey.images) == (0, 0, 0)
+    assert forecast(foretold.survey, LazySources(foretold.survey.spec.sources), 1).bytes == 0

@@ -1,0 +1,284 @@
+"""What a repair needs, makes and leaves alone; it can be killed at any moment and repeated."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import tree_hash
+from damage import (
+    COUNT,
+    SHARD,
+    WORK,
+    edit_dataset,
+    edit_lines,
+    flip,
+    flip_member,
+    make,
+    make_all,
+    patch,
+    put_away,
+    snapshot,
+)
+
+from single_image_gen.check.repair import repair
+from single_image_gen.check.verify import verify
+from single_image_gen.cli.main import main
+from single_image_gen.target.files import Target
+from single_image_gen.target.lock import RunLock
+
+SLOW = os.environ.get("SINGLE_IMAGE_GEN_SLOW") == "1"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return make_all(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def folder(made: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made["folder"], tmp_path / "folder"))
+
+
+@pytest.fixture
+def tars(made: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made["tars"], tmp_path / "tars"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage", "made_again", "kept"),
+    [
+        pytest.param("folder", lambda t: None, 0, 40, id="nothing"),
+        pytest.param("folder", lambda t: (t / patch(3)).unlink(), 1, 39, id="image"),
+        pytest.param("folder", lambda t: shutil.rmtree(t / "train/two"), 20, 20, id="class"),
+        pytest.param("folder", lambda t: (t / "preview.png").unlink(), 0, 40, id="preview"),
+        pytest.param(
+            "folder", lambda t: edit_lines(t, lambda r: r.pop(1)), 16, 24, id="lost_record"
+        ),
+        pytest.param(
+            "folder",
+            lambda t: edit_lines(t, lambda r: r[1].update(bytes=1)),
+            0,
+            40,
+            id="changed_record",
+        ),
+        pytest.param("tars", lambda t: flip_member(t, "two_0000017.jpg", 99), 16, 24, id="member"),
+        pytest.param("tars", lambda t: (t / "_info.json").unlink(), 0, 40, id="info"),
+    ],
+)
+def test_a_repair_says_what_it_made_again_and_what_it_kept(
+    kind: str, damage, made_again: int, kept: int, made: dict[str, Path], tmp_path: Path, capsys
+) -> None:
+    target = Path(shutil.copytree(made[kind], tmp_path / "target"))
+    damage(target)
+    before = Path(shutil.copytree(target, tmp_path / "before"))
+    main(["verify", str(target), "--repair"])
+    assert f" ({made_again} made again, {kept} intact ones kept)" in capsys.readouterr().out
+    main(["verify", str(before), "--repair", "--json"])
+    value = json.loads(capsys.readouterr().out)
+    assert (value["made"], value["kept"]) == (made_again, kept)
+    main(["verify", str(before)])
+    assert "made again" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lost_record", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "place"), [("folder", patch(9)), ("folder", "train/two"), ("tars", SHARD)]
+)
+def test_what_is_in_the_place_of_a_file_or_folder_stays(
+    kind: str, place: str, lost_record: bool, made: dict[str, Path], tmp_path: Path
+) -> None:
+    target = Path(shutil.copytree(made[kind], tmp_path / kind))
+    put_away(target / place)
+    if place == "train/two":
+        (target / place).write_bytes(b"mine")
+    else:
+        (target / place / "mine").mkdir(parents=True)
+    if lost_record:
+        edit_lines(target, lambda r: r.pop(0 if place != SHARD else 1))
+    assert main(["verify", str(target), "--repair"]) == 1
+    assert (target / place).is_file() or (target / place / "mine").is_dir()
+    assert not (target / WORK).exists()
+    (target / place).unlink() if place == "train/two" else shutil.rmtree(target / place)
+    assert main(["verify", str(target), "--repair"]) == 0
+    assert tree_hash(target) == tree_hash(made[kind])
+
+
+def test_a_link_in_the_place_of_a_class_is_not_followed(folder: Path) -> None:
+    elsewhere = put_away(folder / "train/two")
+    (folder / "train/two").symlink_to(elsewhere)
+    (elsewhere / Path(patch(1)).name).unlink()
+    edit_lines(folder, lambda r: r.pop(1))
+    before = snapshot(elsewhere)
+    assert main(["verify", str(folder), "--repair"]) == 1
+    assert snapshot(elsewhere) == before
+    report = verify(folder)
+    assert report.unrecorded == (range(16, 32),)
+    assert {finding.file for finding in report.findings} == {"batches.jsonl", "train/two"}
+
+
+# the sources and versions that it needs
+
+
+def test_a_moved_or_changed_source_is_asked_for_and_nothing_is_written(
+    tmp_path: Path, made: dict[str, Path], capsys
+) -> None:
+    mine = Path(shutil.copytree(made["photos"], tmp_path / "photos"))
+    target = make(mine, tmp_path / "out")
+    whole = snapshot(target)
+    flip(target / patch(3), 400)
+    damaged = snapshot(target)
+    shutil.copytree(mine, tmp_path / "moved")
+    shutil.copy(mine / "one.png", mine / "two.png")
+    assert main(["verify", str(target), "--repair"]) == 2
+    assert "SHA-256" in capsys.readouterr().err
+    assert snapshot(target) == damaged
+    shutil.rmtree(mine)
+    assert main(["verify", str(target), "--repair"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "two.png" in error
+    assert "--imgpath" in error
+    assert snapshot(target) == damaged
+    (tmp_path / "moved/two.png").rename(tmp_path / "moved/renamed.png")
+    assert main(["verify", str(target), "--repair", "--imgpath", str(tmp_path / "moved")]) == 0
+    assert snapshot(target) == whole
+
+
+@pytest.mark.parametrize("kind", ["folder", "tars"])
+def test_other_versions_put_back_only_what_has_its_recorded_checksum(
+    kind: str, made: dict[str, Path], tmp_path: Path
+) -> None:
+    target = Path(shutil.copytree(made[kind], tmp_path / kind))
+    versions = json.loads((target / "dataset.json").read_text())["versions"]
+    edit_dataset(target, signed=True, versions={**versions, "numpy": "0.1"})
+    whole = snapshot(target)
+    file = target / (patch(3) if kind == "folder" else "train-000000.tar")
+    flip(file, 700 if kind == "folder" else 3000)
+    assert main(["verify", str(target), "--repair"]) == 0
+    assert snapshot(target) == whole
+    flip(file, 700 if kind == "folder" else 3000)
+    edit_lines(target, lambda r: r.pop(0))
+    damaged = snapshot(target)
+    assert main(["verify", str(target), "--repair"]) == 1
+    assert snapshot(target) == damaged
+    edit_lines(target, lambda r: r[0].update(digest="0" * 64, crc32="0" * 128))
+    damaged = snapshot(target)
+    assert main(["verify", str(target), "--repair"]) == 1
+    assert snapshot(target) == damaged
+
+
+# interruptions and neighbors
+
+LOST = {  # what a repair has to restore
+    "all_lines": lambda t: (t / "batches.jsonl").unlink(),
+    "last_line": lambda t: edit_lines(t, lambda r: r.pop()),
+    "line_and_images": lambda t: [
+        edit_lines(t, lambda r: r.pop(0)),
+        *((t / patch(k)).unlink() for k in range(10)),
+    ],
+    "class": lambda t: shutil.rmtree(t / "train/one"),
+}
+# A process that is killed at the n-th change it makes on disk.
+KILLED = """
+import os, signal, sys
+from single_image_gen.cli.main import main
+left = int(sys.argv[1])
+def count(event, arguments):
+    global left
+    created = event == "open" and arguments[2] & os.O_CREAT and arguments[2] & os.O_CLOEXEC
+    if created or event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir"):
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+sys.addaudithook(count)
+sys.exit(main(["verify", sys.argv[2], "--repair", "--threads", "1"]))
+"""
+
+
+@pytest.mark.parametrize("trial", range(40 if SLOW else 4))
+def test_a_repair_that_was_killed_can_be_repeated(
+    trial: int, made: dict[str, Path], tmp_path: Path
+) -> None:
+    kind = ("folder", "tars")[trial // 2 % 2]
+    lost = "all_lines", "last_line", *(("line_and_images", "class") if kind == "folder" else ())
+    target = Path(shutil.copytree(made[kind], tmp_path / kind))
+    LOST[random.Random(trial).choice(lost)](target)
+    changes = random.Random(trial).choice((0, 1, 2, 3, 5, 8, 20, 60, 100))
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(changes), target], check=False)
+    assert killed.returncode in (-signal.SIGKILL, 0)
+    assert main(["verify", str(target), "--repair"]) == 0
+    assert snapshot(target) == snapshot(made[kind])
+
+
+@pytest.mark.parametrize("kind", ["folder", "tars"])
+def test_a_repair_without_room_ends_in_one_line_and_can_be_repeated(
+    kind: str,
+    made: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    target = Path(shutil.copytree(made[kind], tmp_path / kind))
+    (target / (SHARD if kind == "tars" else patch(12))).unlink()
+    edit_lines(target, lambda r: r.pop(0))
+    damaged = snapshot(target)
+    with monkeypatch.context() as context:
+
+        def full(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+        context.setattr(os, "replace", full)
+        assert main(["verify", str(target), "--repair"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "No space left on device" in error
+    assert snapshot(target) == damaged
+    assert main(["verify", str(target), "--repair"]) == 0
+    assert snapshot(target) == snapshot(made[kind])
+
+
+def test_a_repair_beside_a_run_is_refused(folder: Path, capsys) -> None:
+    flip(folder / patch(3), 400)
+    with Target(str(folder)) as target, RunLock(target) as lock:
+        lock.share()
+        before = snapshot(folder)
+        capsys.readouterr()
+        assert main(["verify", str(folder), "--repair"]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "a run or another repair is at work there" in error
+        assert snapshot(folder) == before
+    assert main(["verify", str(folder), "--repair"]) == 0
+
+
+def test_two_repairs_at_once_leave_a_whole_dataset(folder: Path, made: dict[str, Path]) -> None:
+    edit_lines(folder, lambda r: r.clear())
+    command = [sys.executable, "-m", "single_image_gen", "verify", str(folder), "--repair"]
+    both = [subprocess.Popen([*command, "--quiet"], stderr=subprocess.PIPE) for _ in range(2)]
+    errors = [process.communicate()[1] for process in both]
+    assert 0 in [process.returncode for process in both], errors
+    assert all(process.returncode in (0, 2) for process in both), errors
+    assert snapshot(folder) == snapshot(made["folder"])
+
+
+def test_a_repair_of_what_a_run_has_finished_since_is_no_harm(
+    made: dict[str, Path], tmp_path: Path
+) -> None:
+    half = Path(shutil.copytree(made["half"], tmp_path / "half"))
+    flip(half / patch(3), 400)
+    report = verify(half)
+    make(made["photos"], half)
+    after = repair(report)
+    assert after.ok
+    assert after.intact == COUNT
+    assert tree_hash(half) == tree_hash(made["folder"])
+    assert not (half / WORK).exists()
