@@ -22,6 +22,7 @@ import psutil
 import pytest
 from conftest import generate, images_below, photo_pixels, tree_hash
 from PIL import Image
+from support_tasks import wait_for
 
 from single_image_gen import SCRIPT
 from single_image_gen.cli.main import main
@@ -235,6 +236,41 @@ def test_ctrl_c_with_the_threading_backend(source: Path, tmp_path: Path) -> None
     code, error = run.send(signal.SIGINT, group=True)
     assert (code, error.splitlines()) == (130, [RESUME.format("interrupted")])
     run.check_nothing_lives_on()
+
+
+@pytest.mark.parametrize(
+    ("backend", "library", "number"),
+    [("dask", "distributed", signal.SIGINT), ("ray", "ray", signal.SIGTERM)],
+)
+def test_a_signal_stops_a_cluster_that_was_started_here(
+    source: Path, tmp_path: Path, backend: str, library: str, number: signal.Signals
+) -> None:
+    pytest.importorskip(library)
+    options = ["--imgpath", source, "--targetpath", tmp_path / "out", "--img_size", 16, *MANY]
+    options += ["--backend", backend, "--threads", 2, "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "single_image_gen", *map(str, options)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for((tmp_path / "out/train/photo").exists, "an image", 120)
+        family = psutil.Process(process.pid).children(recursive=True)
+        # Ctrl-C goes to all processes of a terminal, `kill` to one
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        began = time.monotonic()
+        _, error = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    words = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[number]
+    # beside it, multiprocessing's resource tracker may tell that it cleans up after Dask
+    lines = [line for line in error.splitlines() if line.startswith("single-image-gen")]
+    assert (process.returncode, lines) == (128 + number, [RESUME.format(words)])
+    assert time.monotonic() - began < 5 + BUSY
+    wait_for(lambda: not any(map(alive, family)), "the end of all workers")
 
 
 SOME = 2500
