@@ -18,14 +18,15 @@ from single_image_gen.dataset.spec import (
     check_range,
     draw_range,
 )
+from single_image_gen.draw.params import MAX_SEED
 from single_image_gen.engines import choose_engine
 from single_image_gen.errors import JournalWarning, TargetError, UsageError, notify
 from single_image_gen.make.contact_sheet import COUNT, contact_sheet
 from single_image_gen.make.forecast import check_room, forecast
 from single_image_gen.make.progress import Progress
 from single_image_gen.make.survey import survey_target
-from single_image_gen.photo.find import find_sources
-from single_image_gen.photo.memory import SharedSources, open_sources
+from single_image_gen.photo.find import find_sources, select_sources
+from single_image_gen.photo.memory import open_sources
 from single_image_gen.recipe import DEFAULT_QUALITY, IMAGENET_SIZE, MAX_PIXELS, SCRIPT
 from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
@@ -140,6 +141,7 @@ def generate(
     quality: int = DEFAULT_QUALITY,
     engine: str | None = None,
     batch_size: int | None = None,
+    num_sources: int | None = None,
     known: Sequence[SourceInfo] = (),
     workers: Workers = Workers(),
     options: RunOptions = RunOptions(),
@@ -157,6 +159,7 @@ def generate(
         engine: "native" or "torchvision" (the reference); by default the native one, or the
             reference where that cannot be loaded.
         batch_size: images in a unit of work, a resume point, a tar; None for automatic.
+        num_sources: draw so many of the images found, at random from `seed`; None for all.
         workers: who does the work.
         options: how the run behaves.
         known: what the sources must hold and how their classes are named; by default whatever
@@ -184,7 +187,8 @@ def generate(
     targetpath = os.fspath(targetpath)
     check_path(targetpath)
     engine = choose_engine(engine)
-    sources = _open_sources(imgpath, known, options)
+    paths = _find_sources(imgpath, num_sources, check_range("seed", seed, 0, MAX_SEED))
+    sources = open_sources(paths, max_pixels=options.max_pixels, known=known)
     spec = DatasetSpec(
         sources=sources.infos,
         recipe=recipe,
@@ -214,17 +218,17 @@ def generate(
         return _make_dataset(run)
 
 
-def _open_sources(
+def _find_sources(
     imgpath: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    known: Sequence[SourceInfo],
-    options: RunOptions,
-) -> SharedSources:
-    paths = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
-    return open_sources(
-        find_sources([os.fspath(path) for path in paths]),
-        max_pixels=options.max_pixels,
-        known=known,
-    )
+    num_sources: int | None,
+    seed: int,
+) -> list[str]:
+    """The paths of the sources."""
+    given = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
+    paths = [os.fspath(path) for path in given]
+    if num_sources is None:
+        return find_sources(paths)
+    return select_sources(paths, check_range("num_sources", num_sources, 1, MAX_NUM_IMGS), seed)
 
 
 @dataclass(frozen=True, eq=False)
