@@ -290,7 +290,8 @@ def floor(arguments: argparse.Namespace, first: int, stop: int) -> None:
         load_engine("native"),
     )
     images = [
-        render(source, draw_params(recipe, source.size, 0, index), recipe) for index in range(64)
+        render(source, draw_params(recipe, source.size, 0, index), recipe, bgr=True)
+        for index in range(64)
     ]
     folder = os.path.join(arguments.target, "train", "dummy")
     os.makedirs(folder, exist_ok=True)

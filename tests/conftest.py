@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 import single_image_gen
+from single_image_gen.dataset.sample import encode_jpeg
 from single_image_gen.make.generate import RunOptions
 from single_image_gen.target.metadata import digest_of
 from single_image_gen.workers import Workers
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from single_image_gen.make.generate import Summary
+
+
+def encode_rgb(pixels: np.ndarray, quality: int) -> bytes:
+    """`encode_jpeg`, which takes BGR, of RGB pixels."""
+    return encode_jpeg(np.ascontiguousarray(pixels[..., ::-1]), quality)
 
 
 def generate(imgpath: object, targetpath: object, **options: object) -> Summary:

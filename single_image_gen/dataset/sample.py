@@ -50,7 +50,7 @@ def make_samples(
 ) -> Iterator[Sample]:
     """The samples of these indices, in order."""
     for index, params in draw_range(spec, indices):
-        pixels = render_pixels(spec, sources, render, index, params)
+        pixels = render_pixels(spec, sources, render, index, params, bgr=True)
         yield Sample(index, params, encode_jpeg(pixels, spec.quality))
 
 
@@ -60,13 +60,20 @@ def make_sample(spec: DatasetSpec, sources: Sources, render: Render, index: int)
 
 
 def render_pixels(
-    spec: DatasetSpec, sources: Sources, render: Render, index: int, params: Params
+    spec: DatasetSpec,
+    sources: Sources,
+    render: Render,
+    index: int,
+    params: Params,
+    *,
+    bgr: bool = False,
 ) -> Pixels:
-    """(img_size, img_size, 3) uint8 RGB: what image `index` encodes."""
+    """(img_size, img_size, 3) uint8 RGB or BGR: what image `index` encodes."""
     source = sources[spec.source_index(index)]
     if spec.is_source(index):
-        return center(source, spec.recipe.img_size)
-    return render(source, params, spec.recipe)
+        pixels = center(source, spec.recipe.img_size)
+        return np.ascontiguousarray(pixels[..., ::-1]) if bgr else pixels
+    return render(source, params, spec.recipe, bgr=bgr)
 
 
 def center(source: Source, side: int) -> Pixels:
@@ -82,7 +89,7 @@ def center(source: Source, side: int) -> Pixels:
     image = Image.fromarray(source.pixels)
     if max(width, height) <= PANORAMA * short:
         image = image.resize((new_width, new_height), Image.Resampling.BICUBIC)
-        return np.array(image.crop((left, top, left + side, top + side)))
+        return np.array(image)[top : top + side, left : left + side]
     x, y = width / new_width, height / new_height
     box = (left * x, top * y, (left + side) * x, (top + side) * y)
     return np.array(image.resize((side, side), Image.Resampling.BICUBIC, box=box))
@@ -95,7 +102,7 @@ def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
     the same libjpeg-turbo; OpenCV has less to do around it.
 
     Args:
-        pixels: (height, width, 3) uint8 RGB.
+        pixels: (height, width, 3) uint8 BGR.
         quality: 1 to 100.
     """
     options = [
@@ -104,7 +111,7 @@ def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
     ]
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
+    done, data = cv2.imencode(".jpg", pixels, options)
     if not done:
         raise RuntimeError(f"OpenCV could not encode an image of shape {pixels.shape}")
     return data.tobytes()

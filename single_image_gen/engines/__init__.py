@@ -2,9 +2,9 @@
 
 An engine is a module with one function,
 
-    render(source: Source, params: Params, recipe: Recipe) -> Pixels
+    render(source: Source, params: Params, recipe: Recipe, *, bgr: bool = False) -> Pixels
 
-that returns a contiguous (img_size, img_size, 3) uint8 RGB array.
+that returns a contiguous (img_size, img_size, 3) uint8 array: RGB, or BGR for OpenCV's encoder.
 
 - `torchvision` is the reference: stock torchvision operations, the definition of right.
 - `native` is the default, in C: many times faster, and the same bytes on every machine.
@@ -13,19 +13,25 @@ that returns a contiguous (img_size, img_size, 3) uint8 RGB array.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from single_image_gen.engines.native.library import load_library
 from single_image_gen.errors import EngineError, notify
 from single_image_gen.recipe import ENGINES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from single_image_gen.draw.params import Params
     from single_image_gen.photo.source import Pixels, Source
     from single_image_gen.recipe import Recipe
 
-    Render = Callable[[Source, Params, Recipe], Pixels]
+
+class Render(Protocol):
+    """An engine's function, see above."""
+
+    def __call__(
+        self, source: Source, params: Params, recipe: Recipe, *, bgr: bool = False
+    ) -> Pixels:
+        """One image."""
 
 
 def choose_engine(name: str | None) -> str:
@@ -67,5 +73,7 @@ def load_engine(name: str) -> Render:
             f"the {name} engine cannot be loaded ({reason}): install matching versions with "
             "pip install --upgrade torch torchvision"
         ) from error
+    if name == "native":
+        load_library()
     render: Render = module.render
     return render

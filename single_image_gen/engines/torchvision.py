@@ -33,8 +33,8 @@ ADJUST = {
 }
 
 
-def render(source: Source, params: Params, recipe: Recipe) -> Pixels:
-    """One image: (img_size, img_size, 3) uint8 RGB."""
+def render(source: Source, params: Params, recipe: Recipe, *, bgr: bool = False) -> Pixels:
+    """One image: (img_size, img_size, 3) uint8 RGB, or BGR."""
     image = GEOMETRY[recipe.recipe](source, params, recipe)
     if params.hflip:
         image = F.horizontal_flip(image)
@@ -42,7 +42,8 @@ def render(source: Source, params: Params, recipe: Recipe) -> Pixels:
         image = F.vertical_flip(image)
     if params.jitter is not None:
         image = _jitter(image, params.jitter)
-    return np.array(image)
+    pixels = np.array(image)
+    return np.ascontiguousarray(pixels[..., ::-1]) if bgr else pixels
 
 
 def _script_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from conftest import generate, photo_pixels
+from conftest import encode_rgb, generate, photo_pixels
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from single_image_gen import PAPER, SCRIPT, SingleImageDataset
-from single_image_gen.dataset.sample import encode_jpeg
 from single_image_gen.errors import SourceError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def test_an_item_is_what_its_file_encodes(recipe, more, photos: Path, tmp_path: 
     for index, (image, source) in enumerate(dataset):
         assert (image.mode, image.size) == ("RGB", (24, 24))
         name = f"train/{dataset.classes[source]}/patch_{index:07d}.jpg"
-        assert encode_jpeg(np.array(image), 75) == (tmp_path / name).read_bytes()
+        assert encode_rgb(np.array(image), 75) == (tmp_path / name).read_bytes()
         assert source == index % 3
 
 

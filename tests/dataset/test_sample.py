@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import photo_pixels
+from conftest import encode_rgb, photo_pixels
 from PIL import Image, features
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from single_image_gen import PAPER, SCRIPT
 from single_image_gen.dataset.sample import (
     center,
-    encode_jpeg,
     make_sample,
     make_samples,
     render_pixels,
@@ -55,11 +54,11 @@ def test_a_jpeg_has_the_bytes_that_pillow_saves(quality: int, size: tuple[int, i
     pixels = np.ascontiguousarray(photo_pixels(256, 256)[: size[0], : size[1]])
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0")
-    assert encode_jpeg(pixels, quality) == file.getvalue()
+    assert encode_rgb(pixels, quality) == file.getvalue()
 
 
 def test_a_jpeg_is_baseline_420_rgb() -> None:
-    data = encode_jpeg(photo_pixels(64, 64), 75)
+    data = encode_rgb(photo_pixels(64, 64), 75)
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (64, 64))
@@ -71,7 +70,7 @@ def test_a_jpeg_is_baseline_420_rgb() -> None:
 def test_colors_are_not_swapped() -> None:
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 250
-    with Image.open(io.BytesIO(encode_jpeg(red, 95))) as image:
+    with Image.open(io.BytesIO(encode_rgb(red, 95))) as image:
         assert np.abs(np.array(image).astype(int) - red).max() <= 4
 
 
@@ -85,7 +84,7 @@ def test_a_sample_is_the_jpeg_of_what_its_parameters_render() -> None:
         sample = make_sample(SPEC, SOURCES, RENDER, index)
         assert sample.index == index
         assert sample.params == params
-        assert sample.jpeg == encode_jpeg(RENDER(source, params, SPEC.recipe), SPEC.quality)
+        assert sample.jpeg == encode_rgb(RENDER(source, params, SPEC.recipe), SPEC.quality)
 
 
 def test_a_sample_does_not_depend_on_the_range_it_is_made_in() -> None:
@@ -163,7 +162,7 @@ def test_include_sources_makes_them_the_first_images(preset: object) -> None:
     samples = list(make_samples(included, SOURCES, RENDER, range(6)))
     for k, source in enumerate(SOURCES):
         assert samples[k].params == center_of(source.size)
-        assert samples[k].jpeg == encode_jpeg(center(source, 32), 75)
+        assert samples[k].jpeg == encode_rgb(center(source, 32), 75)
     # and leaves every other image as it was
     assert samples[3:] == list(make_samples(without, SOURCES, RENDER, range(3, 6)))
 

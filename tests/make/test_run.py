@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import generate, images_below, photo_pixels, tree_hash
+from conftest import encode_rgb, generate, images_below, photo_pixels, tree_hash
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT
 from single_image_gen.cli.main import main
-from single_image_gen.dataset.sample import encode_jpeg
 from single_image_gen.draw.params import draw_params
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import Notice, UsageError
@@ -154,7 +153,7 @@ def test_a_file_is_the_jpeg_of_its_index(recipe: object, tmp_path: Path) -> None
     for index in range(20):
         source = sources[index % 2]
         params = draw_params(recipe, source.size, 77, index)
-        expected = encode_jpeg(render(source, params, recipe), 60)
+        expected = encode_rgb(render(source, params, recipe), 60)
         assert (target / f"train/{index % 2}/patch_{index:07d}.jpg").read_bytes() == expected
 
 

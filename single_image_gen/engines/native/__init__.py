@@ -19,9 +19,7 @@ from single_image_gen.engines.native.library import (
     KERNEL_VERSION,
     NO_MEMORY,
     OK,
-    LibraryError,
     load_library,
-    unavailable,
 )
 from single_image_gen.engines.native.workspace import JOB, thread_workspace
 
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from single_image_gen.photo.source import Pixels, Source
     from single_image_gen.recipe import Recipe
 
-__all__ = ["KERNEL_VERSION", "LibraryError", "pack", "render", "unavailable"]
+__all__ = ["KERNEL_VERSION", "pack", "render"]
 
 # the numbers of src/native.h
 RECIPE = {"script": 0, "paper": 1}
@@ -48,7 +46,7 @@ def render(source: Source, params: Params, recipe: Recipe, *, bgr: bool = False)
         bgr: blue first, as OpenCV's encoder takes them.
 
     Raises:
-        LibraryError: the compiled library cannot be used.
+        EngineError: the compiled library cannot be used.
         ValueError: parameters that no recipe draws, such as a crop outside of the source.
     """
     call, workspace, levels = load_library().sig_render, thread_workspace(), levels_of(source)

@@ -7,6 +7,7 @@ function of the source's size and the image's parameters (src/levels.c).
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 import weakref
 from collections import OrderedDict
@@ -15,14 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from single_image_gen.engines.native.library import MAX_LEVELS, NO_MEMORY, OK, Level, load_library
+from single_image_gen.photo.memory import memory_limit
 
 if TYPE_CHECKING:
     from single_image_gen.engines.native.workspace import Workspace
     from single_image_gen.photo.source import Pixels, Source
 
-# Bytes of levels that one process keeps, of all sources together. Those of a source of 2560 x 1920
-# pixels are 15 MB at most; a single level never exceeds 24 MB.
-MAX_BYTES = 48 * 2**20
+# Bytes of levels that one process keeps, of all sources together: with a process per CPU, an eighth
+# of the memory in all. Those of a source of 2560 x 1920 pixels take 15 MB; a level at most 24 MB.
+MAX_BYTES = max(48 * 2**20, memory_limit() // (8 * (os.cpu_count() or 1)))
 
 CACHE_KEY = "native"  # in Source.cache
 

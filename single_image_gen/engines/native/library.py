@@ -7,6 +7,8 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from single_image_gen.errors import EngineError
+
 KERNEL_VERSION = 1  # of the bytes, as SIG_KERNEL_VERSION in src/native.h; dataset.json names it
 INTERFACE = 1 * 10000 + 128  # as sig_interface(): the interface's number and a job's size
 
@@ -29,37 +31,25 @@ class Level(ctypes.Structure):
     )
 
 
-class LibraryError(Exception):
-    """The compiled library cannot be used; the message says why, in one line."""
-
-
 @lru_cache(maxsize=1)
 def load_library() -> ctypes.CDLL:
     """The library, its functions declared.
 
     Raises:
-        LibraryError: it has not been built, or not for this machine or version.
+        EngineError: it has not been built, or not for this machine or version.
     """
     try:
         loaded = ctypes.CDLL(os.fspath(LIBRARY))
         found = loaded.sig_interface(), loaded.sig_kernel_version()
     except (OSError, AttributeError) as error:
-        raise LibraryError(_reason(error)) from None
+        raise EngineError(f"the native engine cannot be used: {_reason(error)}") from None
     if found != (INTERFACE, KERNEL_VERSION):
-        raise LibraryError(
-            f"{LIBRARY} is version {found}, the package wants {(INTERFACE, KERNEL_VERSION)}: "
+        raise EngineError(
+            f"the native engine cannot be used: {LIBRARY} is version {found}, the package wants "
+            f"{(INTERFACE, KERNEL_VERSION)}: "
             "install the package again"
         )
     return _declared(loaded)
-
-
-def unavailable() -> str | None:
-    """Why the library cannot be used, in one line; None if it can."""
-    try:
-        load_library()
-    except LibraryError as error:
-        return str(error)
-    return None
 
 
 def _reason(error: Exception) -> str:

@@ -20,8 +20,9 @@ from PIL import Image
 from single_image_gen import PAPER, SCRIPT, Recipe
 from single_image_gen.draw.geometry import Box
 from single_image_gen.draw.params import draw_params
-from single_image_gen.engines import native
+from single_image_gen.engines import choose_engine, load_engine, native
 from single_image_gen.engines.native import levels, library, workspace
+from single_image_gen.errors import EngineError, Notice
 
 RECIPES = pytest.mark.parametrize("base", [SCRIPT, PAPER], ids=["script", "paper"])
 
@@ -166,17 +167,28 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     library.load_library.cache_clear()
 
 
+def refusal() -> str:
+    """Why the engine cannot be loaded."""
+    with pytest.raises(EngineError) as error:
+        load_engine("native")
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
 def test_why_the_library_is_missing_is_said_in_a_line(folder: Path):
-    assert "install the package with pip" in native.unavailable()
+    assert "install the package with pip" in refusal()
     (folder / "not_built.txt").write_text("no C compiler was found\n")
-    assert native.unavailable() == "no C compiler was found"
+    assert refusal() == "the native engine cannot be used: no C compiler was found"
     (folder / "kernel.so").write_text("not a library")
-    assert "was not made for this machine" in native.unavailable()
-    assert "\n" not in native.unavailable()
-    with pytest.raises(native.LibraryError):
-        native.render(
-            source_of(picture(90, 70)), params(Box(0, 0, 90, 70), Box(0, 0, 90, 70)), SCRIPT
-        )
+    assert "was not made for this machine" in refusal()
+
+
+def test_without_the_library_the_reference_is_used_and_a_notice_says_why(folder: Path):
+    (folder / "not_built.txt").write_text("no C compiler was found\n")
+    with pytest.warns(Notice, match=r"no C compiler was found; the reference engine is used"):
+        assert choose_engine(None) == "torchvision"
+    with pytest.raises(EngineError):
+        choose_engine("native")
 
 
 def test_a_library_of_another_version_is_refused(folder: Path):
@@ -195,10 +207,10 @@ def test_a_library_of_another_version_is_refused(folder: Path):
     subprocess.run(
         [*command, *map(str, copy.glob("*.c")), "-o", str(folder / "kernel.so")], check=True
     )
-    assert "99" in native.unavailable()
-    assert "install the package again" in native.unavailable()
+    assert "99" in refusal()
+    assert "install the package again" in refusal()
 
 
 def test_the_library_is_available_here():
-    assert native.unavailable() is None
+    assert choose_engine(None) == "native"
     assert library.load_library().sig_kernel_version() == native.KERNEL_VERSION
