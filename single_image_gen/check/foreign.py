@@ -120,4 +120,4 @@ def _all_of(target: Target, path: str) -> Iterator[Finding]:
 
 
 def _foreign(path: str) -> Finding:
-    return Finding("foreign", path, "not part of the dataset")
+    return Finding("foreign", path, "no part of the dataset")

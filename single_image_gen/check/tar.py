@@ -54,7 +54,8 @@ def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> Checked
         finding = Finding(why.kind, tar, str(why), images=record.count)
         return Checked(record, None, (finding,), everything, 0, size)
     if not findings:
-        reason = "its images are intact, but other bytes are not those that were written"
+        around = "its images are there, but the bytes around its members (headers, padding or end) "
+        reason = around + "are not those that were written"
         findings = [Finding("damaged", tar, reason)]
     return Checked(record, None, tuple(findings), everything, record.count - len(bad), size)
 
@@ -126,7 +127,7 @@ def _compare(
         reason = f"its structure is damaged from byte {end:,} on"
         images = len({finding.index for finding in lost})
         lost = [Finding("damaged", tar, reason, images=images)]
-    foreign = [Finding("foreign", tar, "not part of the dataset", None, name) for name in there]
+    foreign = [Finding("foreign", tar, "no part of the dataset", None, name) for name in there]
     return [*findings, *lost, *foreign], bad
 
 

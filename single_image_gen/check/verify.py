@@ -103,7 +103,7 @@ class Report:
         if self.made is not None:
             about += f" ({self.made:,} made again, {self.kept:,} intact ones kept)"
         unrecorded = sum(map(len, self.unrecorded))
-        yield about + (f", {unrecorded:,} without a record" if unrecorded else "")
+        yield about + (f", {unrecorded:,} without a record to check them by" if unrecorded else "")
         if self.unfinished:
             yield f"{self.unfinished:,} not made yet"
         counts: Counter[Kind] = Counter()
@@ -192,7 +192,8 @@ def _verify(target: Target, spec: DatasetSpec, *, quiet: bool) -> Report:
     unrecorded = gaps if _is_finished(target, spec, gaps) else ()
     unfinished = sum(map(len, gaps)) - sum(map(len, unrecorded))
     for gap in unrecorded:
-        reason = f"no record to check images {gap.start} to {gap.stop - 1} by"
+        images = f"images {gap.start} to {gap.stop - 1}"
+        reason = f"no record of {images}, so they cannot be checked"
         findings.append(Finding("record", BATCHES, reason))
     if not unfinished:
         findings += check_other_files(target, spec)

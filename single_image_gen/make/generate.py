@@ -19,6 +19,7 @@ from single_image_gen.dataset.spec import (
     check_range,
     draw_range,
 )
+from single_image_gen.draw.params import MAX_SEED
 from single_image_gen.engines import choose_engine
 from single_image_gen.errors import JournalWarning, TargetError, UsageError, notify
 from single_image_gen.make.contact_sheet import COUNT, contact_sheet
@@ -52,6 +53,7 @@ from single_image_gen.target.versions import current_versions
 from single_image_gen.target.writers import WRITERS
 from single_image_gen.text import counted
 from single_image_gen.workers import CLUSTERS, MAX_THREADS, Workers
+from single_image_gen.workers.cluster import cluster_address
 from single_image_gen.workers.pool import open_pool, worker_count
 from single_image_gen.workers.task import Work
 
@@ -182,10 +184,8 @@ def generate(
     targetpath = os.fspath(targetpath)
     check_path(targetpath)
     engine = choose_engine(engine)
-    given = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
-    paths = [os.fspath(path) for path in given]
-    found = find_sources(paths) if num_sources is None else select_sources(paths, num_sources, seed)
-    sources = _open_sources(found, known, options)
+    paths = _find_sources(imgpath, num_sources, check_range("seed", seed, 0, MAX_SEED))
+    sources = _open_sources(paths, known, options)
     spec = DatasetSpec(
         sources=sources.infos,
         recipe=recipe,
@@ -213,6 +213,19 @@ def generate(
     pending = itertools.islice(survey.plan.pending(survey.done), MAX_THREADS)
     with open_pool(workers, tasks=1 + sum(1 for _ in pending)) as pool:
         return _make_dataset(run, pool)
+
+
+def _find_sources(
+    imgpath: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    num_sources: int | None,
+    seed: int,
+) -> list[str]:
+    """The paths of the sources."""
+    given = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
+    paths = [os.fspath(path) for path in given]
+    if num_sources is None:
+        return find_sources(paths)
+    return select_sources(paths, check_range("num_sources", num_sources, 1, MAX_NUM_IMGS), seed)
 
 
 def _open_sources(
@@ -296,7 +309,9 @@ def _forecast(run: Run, survey: Survey) -> Summary:
     """The summary of a dry run."""
     if survey.images:
         check_writable(run.targetpath)
-    foretold = forecast(survey, run.sources, worker_count(run.workers))
+    on_cluster = cluster_address(run.workers.backend, run.workers.scheduler) is not None
+    threads = None if on_cluster else worker_count(run.workers)
+    foretold = forecast(survey, run.sources, threads)
     missing = survey.spec.num_imgs - survey.done.count(survey.spec.num_imgs)
     return Summary(survey.spec, run.targetpath, 0, 0, 0.0, missing, 0, foretold)
 

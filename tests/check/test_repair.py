@@ -159,7 +159,7 @@ def test_other_versions_put_back_only_what_has_its_recorded_checksum(
 ) -> None:
     target = Path(shutil.copytree(made[kind], tmp_path / kind))
     versions = json.loads((target / "dataset.json").read_text())["versions"]
-    edit_dataset(target, signed=True, versions={**versions, "numpy": "0.1"})
+    edit_dataset(target, signed=True, versions={**versions, "opencv": "0.1"})
     whole = snapshot(target)
     file = target / (patch(3) if kind == "folder" else "train-000000.tar")
     flip(file, 700 if kind == "folder" else 3000)

@@ -81,7 +81,7 @@ def with_flag(name: str, values: st.SearchStrategy[str]) -> st.SearchStrategy[li
 
 FLAGS: list[st.SearchStrategy[list[str]]] = [
     with_flag("recipe", st.sampled_from(["script", "paper"])),
-    with_flag("engine", st.sampled_from(["opencv", "torchvision"])),
+    with_flag("engine", st.sampled_from(["native", "torchvision"])),
     with_flag("format", st.sampled_from(["folder", "webdataset"])),
     with_flag("deg", number(0, 180)),
     with_flag("shear", number(0, 89.9)),

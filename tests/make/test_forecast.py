@@ -304,10 +304,13 @@ class Asked:
         return self.sources[k]
 
 
-def test_a_dry_run_on_a_cluster_foretells_no_time(photos: Path, tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize("threads", [(), ("--threads", "8")], ids=["all", "8 workers"])
+def test_a_dry_run_on_a_cluster_foretells_no_time(
+    threads: tuple[str, ...], photos: Path, tmp_path: Path, capsys
+) -> None:
     arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "1000"]
     arguments += ["--img_size", "16", "--backend", "dask", "--scheduler", "tcp://nowhere:1"]
-    assert main([*arguments, "--dry_run"]) == 0
+    assert main([*arguments, *threads, "--dry_run"]) == 0
     printed = capsys.readouterr().out
     assert "size: about" in printed
     (line,) = [line for line in printed.splitlines() if line.startswith("time: ")]

@@ -114,6 +114,21 @@ def test_a_thousand_sources_make_a_thousand_classes(small_sources: Path, tmp_pat
     assert [source["class_name"] for source in listed] == classes
 
 
+def test_so_many_sources_are_drawn_from_the_seed(small_sources: Path, tmp_path: Path) -> None:
+    drawn = []
+    for name, seed in (("a", 0), ("again", 0), ("b", 1)):
+        target = tmp_path / name
+        options = {"num_imgs": 10, "num_sources": np.int64(5), "seed": seed, "threads": 1}
+        generate(small_sources, target, recipe=TINY, **options)
+        listed = json.loads((target / "dataset.json").read_text())["sources"]
+        drawn.append([source["class_name"] for source in listed])
+    assert len(drawn[0]) == 5
+    assert drawn[0] == drawn[1] == sorted(drawn[0])
+    assert drawn[0] != drawn[2]
+    with pytest.raises(UsageError, match="num_sources"):
+        generate(small_sources, tmp_path / "c", recipe=TINY, num_sources=0)
+
+
 def test_fewer_images_than_sources(small_sources: Path, tmp_path: Path) -> None:
     with pytest.warns(Notice, match=r"1,000 sources, but 3 images: not every source is used"):
         generate(small_sources, tmp_path, recipe=TINY, num_imgs=3, threads=1)

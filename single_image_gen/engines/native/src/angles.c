@@ -39,8 +39,8 @@ void sine_cosine(double degrees, double *sine, double *cosine) {
 }
 
 void inverse_matrix(double angle, double shear, double matrix[4]) {
-    /* Within a degree's 10^-3 of 90, a shear moves every row of an image out of it but the middle
-       one. The bound keeps coordinates small. */
+    /* So near to 90 degrees (89.998 and more), a shear moves every row of an image out of it but the
+       middle one. The bound keeps coordinates small. */
     const double most = 32768;
     double sine, cosine, shear_sine, shear_cosine;
     sine_cosine(angle, &sine, &cosine);

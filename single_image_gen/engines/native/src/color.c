@@ -62,7 +62,8 @@ INLINE void store_colors(uint32_t *to, colors c) { store(to, c.r | c.g << 8 | c.
 /* In floats, which hold every whole number up to 2^24, and the sum is below: the same number, without
    the 32-bit multiplication that SSE2 lacks. */
 INLINE i32s luma_of(colors c) {
-    const f32s weighted = to_float(c.r) * 19595.0f + to_float(c.g) * 38470.0f + to_float(c.b) * 7471.0f;
+    const f32s weighted =
+        to_float(c.r) * 19595.0f + to_float(c.g) * 38470.0f + to_float(c.b) * 7471.0f;
     return cut(weighted + 32768.0f) >> 16;
 }
 

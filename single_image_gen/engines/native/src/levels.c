@@ -14,7 +14,10 @@
 
 #include "resize.h"
 
-double level_factor(int k) { return (double)((int64_t)1 << k / 2) * (k % 2 ? 1.41421356237309505 : 1.0); }
+double level_factor(int k) {
+    const double whole = (double)((int64_t)1 << k / 2);
+    return k % 2 ? whole * 1.41421356237309505 : whole;
+}
 
 static int32_t reduced(int32_t side, int k) {
     const int32_t whole = (int32_t)(side / level_factor(k) + 0.5);

@@ -17,6 +17,10 @@
 #error "pixels are handled as little-endian words: big-endian machines use the reference engine"
 #endif
 
+#if defined(__FAST_MATH__)
+#error "-ffast-math lets the compiler change what is computed: the pixels would be others"
+#endif
+
 #define SIG_EXPORT __attribute__((visibility("default")))
 
 /* What the bytes depend on: raise it with every change of a pixel. The second number is of the

@@ -167,8 +167,10 @@ int32_t render_script(const sig_job *job, const sig_level *levels, sig_workspace
 
     double matrix[6];
     canvas_matrix(job, canvas, matrix);
-    const cropped x = crop_axis(box->left, box->width, levels->width, level->width, canvas, job->filter);
-    const cropped y = crop_axis(box->top, box->height, levels->height, level->height, canvas, job->filter);
+    const cropped x =
+        crop_axis(box->left, box->width, levels->width, level->width, canvas, job->filter);
+    const cropped y =
+        crop_axis(box->top, box->height, levels->height, level->height, canvas, job->filter);
 
     const int64_t canvas_stride = 4 * ((int64_t)canvas + 8);
     layout parts = {0};

@@ -94,7 +94,8 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high) {
 /* One pixel after another, reading nothing but the four pixels around: where a vector of bytes
    could reach beyond the plane's end, or there is no second row or column. */
 static void warp_carefully(const plane *from, const sample_run *run, u8 *to) {
-    const int64_t right = from->width > 1 ? from->size : 0, down = from->height > 1 ? run->stride : 0;
+    const int64_t right = from->width > 1 ? from->size : 0;
+    const int64_t down = from->height > 1 ? run->stride : 0, across = right + down;
     for (int u = 0; u < run->count; u++, to += 4) {
         const int x = (int)clamp(run->x + u * run->dx, run->x_low, run->x_high);
         const int y = (int)clamp(run->y + u * run->dy, run->y_low, run->y_high);
@@ -104,8 +105,10 @@ static void warp_carefully(const plane *from, const sample_run *run, u8 *to) {
         const int f = right ? (x - column * 65536) >> 9 : 0, g = down ? (y - line * 65536) >> 9 : 0;
         const int w3 = (f * g + 64) >> 7, w1 = f - w3, w2 = g - w3, w0 = 128 - f - w2;
         const u8 *p = run->origin + line * run->stride + column * from->size;
-        for (int k = 0; k < 3; k++)
-            to[k] = (u8)((w0 * p[k] + w1 * p[k + right] + w2 * p[k + down] + w3 * p[k + right + down]) >> 7);
+        for (int k = 0; k < 3; k++) {
+            const int above = w0 * p[k] + w1 * p[k + right];
+            to[k] = (u8)((above + w2 * p[k + down] + w3 * p[k + across]) >> 7);
+        }
         to[3] = 0;
     }
 }
@@ -114,7 +117,9 @@ static int32_t per_pixel(int64_t step, int count) {
     return count == 1 ? 0 : (int32_t)((step + 32768) >> 16);
 }
 
-static int32_t last_point(int32_t first, int32_t step, int count) { return first + step * (count - 1); }
+static int32_t last_point(int32_t first, int32_t step, int count) {
+    return first + step * (count - 1);
+}
 
 static int is_between(int32_t a, int32_t b, int32_t low, int32_t high) {
     return a >= low && b >= low && a < high && b < high;

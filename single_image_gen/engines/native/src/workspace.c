@@ -63,7 +63,9 @@ void sig_workspace_free(sig_workspace *workspace) {
     free(workspace);
 }
 
-const char *sig_workspace_target(const sig_workspace *workspace) { return workspace->steps->target; }
+const char *sig_workspace_target(const sig_workspace *workspace) {
+    return workspace->steps->target;
+}
 
 u8 *workspace_memory(sig_workspace *workspace, const layout *parts) {
     if (parts->total > workspace->size) {
