@@ -211,7 +211,7 @@ REFUSED: dict[str, tuple[list[Environ], str]] = {
 def batches(environ: Environ) -> list[tuple[int, int]]:
     shard = detect_shard(environ)
     plan = Plan(NUM_IMGS, BATCH, shard.number, shard.count)
-    return [(batch.first, batch.stop) for batch in plan.pending(IndexSet())]
+    return [(batch.start, batch.stop) for batch in plan.pending(IndexSet())]
 
 
 @pytest.mark.parametrize("tasks", EXACT.values(), ids=EXACT)
