@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from single_image_gen.target.journal import BatchRecord
     from single_image_gen.target.metadata import DatasetMetadata
 
-SECONDS = 2.0
+SECONDS = 5.0  # as often as ext4 commits its own journal
 
 
 class GroupCommit:

@@ -25,7 +25,7 @@ from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.engines import load_engine
 from single_image_gen.photo.source import Source, load_source
 from single_image_gen.recipe import DEFAULT_ENGINE, SCRIPT, Recipe
-from single_image_gen.target import writers
+from single_image_gen.target import files, writers
 from single_image_gen.target.files import StagedFile, Target
 from single_image_gen.target.resume import read_target
 from single_image_gen.workers.shard import Shard
@@ -328,7 +328,8 @@ def test_the_line_that_the_program_prints_loads_it(
     code = main(
         ["--imgpath", str(photos[0]), "--targetpath", str(target), *options, "--format=webdataset"]
     )
-    line = capsys.readouterr().out.splitlines()[-1].strip()
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    line = next(line for line in lines if "WebDataset" in line)
 
     assert code == 0
     assert line.startswith("webdataset.WebDataset(")
@@ -431,16 +432,25 @@ def test_a_full_disk_leaves_no_tar_and_names_it(
     capsys: pytest.CaptureFixture[str],
     fails: str,
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    write_all, close = files.write_all, StagedFile._close
+
+    def full(fd: int, data: bytes) -> None:
+        if len(data) > 5000:  # the tar's
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_all(fd, data)
+
+    def full_at_last(self: StagedFile) -> None:
+        close(self)
+        if self._path.endswith(".tar"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     options = ["--img_size", "16", "--num_imgs", "8", "--threads", "1", "--format", "webdataset"]
     arguments = ["--imgpath", str(photos[0]), "--targetpath", str(tmp_path), *options]
     with monkeypatch.context() as patch:
         if fails == "write":
-            patch.setattr("single_image_gen.target.files.write_all", full)
+            patch.setattr(files, "write_all", full)
         else:
-            patch.setattr(StagedFile, "_close", full)
+            patch.setattr(StagedFile, "_close", full_at_last)
         code = main(arguments)
     error = capsys.readouterr().err.splitlines()[-1]
 
