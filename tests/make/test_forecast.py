@@ -19,7 +19,7 @@ from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.engines import load_engine
 from single_image_gen.make.forecast import FreeSpace, check_room, forecast
 from single_image_gen.make.survey import survey_target
-from single_image_gen.photo.memory import LazySources, open_sources
+from single_image_gen.photo.memory import SharedSources, open_sources
 from single_image_gen.workers.shard import WHOLE, parse_shard
 
 if TYPE_CHECKING:
@@ -153,13 +153,12 @@ def test_a_dry_run_says_where_there_is_no_room(photos: Path, tmp_path: Path, dis
 
 @pytest.fixture(scope="module")
 def opened(photos: Path):
-    return open_sources([str(photos / "one.png")], share=True)
+    return open_sources([str(photos / "one.png")])
 
 
 def survey(opened, target: Path, **options: object):
-    _, infos = opened
     options = {"recipe": replace(SCRIPT, img_size=64), "num_imgs": 10_000, **options}
-    return survey_target(str(target), DatasetSpec(infos, **options), WHOLE, **KEEP)
+    return survey_target(str(target), DatasetSpec(opened.infos, **options), WHOLE, **KEEP)
 
 
 def test_a_run_without_room_is_refused_with_both_numbers_and_nothing_is_written(
@@ -211,7 +210,7 @@ def test_files_are_counted_as_well_as_bytes(
 def test_a_file_system_without_a_limit_of_files_is_none(opened, tmp_path: Path, disk) -> None:
     disk(10**12, 0, 0)
     assert FreeSpace.at(str(tmp_path)).files is None
-    check_room(survey(opened, tmp_path), opened[0])
+    check_room(survey(opened, tmp_path), opened)
 
 
 def test_a_file_system_that_does_not_tell_its_size_refuses_nothing(
@@ -219,7 +218,7 @@ def test_a_file_system_that_does_not_tell_its_size_refuses_nothing(
 ) -> None:
     disk(0, 0, 0, 0)  # as /proc and some network file systems do
     assert FreeSpace.at(str(tmp_path)).bytes is None
-    check_room(survey(opened, tmp_path), opened[0])
+    check_room(survey(opened, tmp_path), opened)
     arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "5"]
     assert main([*arguments, "--img_size", "16", "--dry_run", "--threads", "1"]) == 0
     printed = capsys.readouterr().out
@@ -273,7 +272,7 @@ def test_the_check_renders_for_a_bounded_time(
         return render(*arguments)
 
     monkeypatch.setattr(single_image_gen.make.forecast, "load_engine", lambda _: slow)
-    check_room(survey(opened, tmp_path), opened[0])
+    check_room(survey(opened, tmp_path), opened)
     assert 4 <= len(calls) <= 5
 
 
@@ -281,9 +280,8 @@ def test_the_check_renders_for_a_bounded_time(
 def test_of_many_sources_only_a_few_are_decoded(num_imgs: int, tmp_path: Path) -> None:
     for k in range(9):
         Image.fromarray(photo_pixels(60, 40, seed=k)).save(tmp_path / f"{k}.png")
-    infos = open_sources([str(tmp_path / f"{k}.png") for k in range(9)])[1]
-    opened = Asked(LazySources(infos))
-    spec = DatasetSpec(infos, replace(SCRIPT, img_size=16), num_imgs=num_imgs)
+    opened = Asked(open_sources([str(tmp_path / f"{k}.png") for k in range(9)]))
+    spec = DatasetSpec(opened.sources.infos, replace(SCRIPT, img_size=16), num_imgs=num_imgs)
     there = survey_target(str(tmp_path), spec, WHOLE, **KEEP)
     check_room(there, opened)
     assert opened.asked == {0, 2, 4, 6}
@@ -295,7 +293,7 @@ def test_of_many_sources_only_a_few_are_decoded(num_imgs: int, tmp_path: Path) -
 class Asked:
     """Sources that remember which of them were asked for."""
 
-    def __init__(self, sources: LazySources) -> None:
+    def __init__(self, sources: SharedSources) -> None:
         self.sources = sources
         self.asked: set[int] = set()
 
@@ -338,4 +336,4 @@ def test_a_forecast_of_nothing_to_do_is_zero(photos: Path, tmp_path: Path) -> No
     generate(photos, tmp_path, **options)
     foretold = generate(photos, tmp_path, dry_run=True, **options).forecast
     assert (foretold.bytes, foretold.seconds, foretold.survey.images) == (0, 0, 0)
-    assert forecast(foretold.survey, LazySources(foretold.survey.spec.sources), 1).bytes == 0
+    assert forecast(foretold.survey, SharedSources(foretold.survey.spec.sources), 1).bytes == 0
