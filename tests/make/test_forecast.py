@@ -181,14 +181,13 @@ def test_a_run_without_room_is_refused_with_both_numbers_and_nothing_is_written(
 def test_only_what_clearly_has_no_room_is_refused(
     share: float, refused: bool, opened, tmp_path: Path, disk
 ) -> None:
-    sources, _ = opened
     disk(int(10_000 * 4096 * share))  # each image takes a block
     if refused:
         with pytest.raises(OSError, match="are needed") as caught:
-            check_room(survey(opened, tmp_path), sources)
+            check_room(survey(opened, tmp_path), opened)
         assert caught.value.filename == str(tmp_path)
     else:
-        check_room(survey(opened, tmp_path), sources)
+        check_room(survey(opened, tmp_path), opened)
 
 
 @pytest.mark.parametrize(
@@ -198,13 +197,12 @@ def test_only_what_clearly_has_no_room_is_refused(
 def test_files_are_counted_as_well_as_bytes(
     kind: str, files: int, refused: bool, opened, tmp_path: Path, disk
 ) -> None:
-    sources, _ = opened
     disk(10**12, files)
     if refused:
         with pytest.raises(OSError, match="files would be made"):
-            check_room(survey(opened, tmp_path, format=kind), sources)
+            check_room(survey(opened, tmp_path, format=kind), opened)
     else:
-        check_room(survey(opened, tmp_path, format=kind), sources)
+        check_room(survey(opened, tmp_path, format=kind), opened)
 
 
 def test_a_file_system_without_a_limit_of_files_is_none(opened, tmp_path: Path, disk) -> None:
@@ -267,9 +265,9 @@ def test_the_check_renders_for_a_bounded_time(
     render = load_engine("native")
     calls = []
 
-    def slow(*arguments: object) -> object:
+    def slow(*arguments: object, **options: object) -> object:
         calls.append(time.sleep(0.05))
-        return render(*arguments)
+        return render(*arguments, **options)
 
     monkeypatch.setattr(single_image_gen.make.forecast, "load_engine", lambda _: slow)
     check_room(survey(opened, tmp_path), opened)

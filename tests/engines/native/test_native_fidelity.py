@@ -265,7 +265,7 @@ def test_bgr_is_the_same_image(
     [("market.jpg", 256, 0.0, 9566), ("jungle.png", 64, 0.5, 5004), ("jungle.png", 64, 0.5, 9476)],
 )
 def test_images_that_another_engine_failed_on(name: str, side: int, jitter: float, index: int):
-    source = load_source(str(ROOT / "images" / name), notify=False)
+    source = load_source(str(ROOT / "images" / name), warn=False)
     recipe = dataclasses.replace(SCRIPT, img_size=side, jitter=jitter)
     assert drawn(source, recipe, range(index, index + 1), seed=0).min() >= 40
 
@@ -288,7 +288,7 @@ def test_twenty_thousand_images_agree_with_the_reference(
     """For each recipe 20,000 images: 5,000 of each of four sources."""
     if not PHOTOGRAPHS[name].exists():
         pytest.skip(f"{PHOTOGRAPHS[name]} is not there")
-    source = load_source(str(PHOTOGRAPHS[name]), notify=False)
+    source = load_source(str(PHOTOGRAPHS[name]), warn=False)
     if "600" in name:
         source = source_of(np.array(Image.fromarray(source.pixels).resize((600, 450))))
     values = drawn(source, dataclasses.replace(base, img_size=side), range(images), seed=0)

@@ -107,7 +107,7 @@ def test_pixels_do_not_depend_on_what_memory_held(tmp_path: Path, jobs: dict[str
     """glibc fills new memory with a byte that one may choose; elsewhere this shows nothing."""
     program = build(system_compiler(), tmp_path / "replay", "-O2")
     for byte in ("85", "170"):
-        check([program], jobs, MALLOC_PERTURB_=byte)
+        assert check([program], jobs, MALLOC_PERTURB_=byte) in ("avx2", "generic")
 
 
 @slow

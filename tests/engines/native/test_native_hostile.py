@@ -71,7 +71,7 @@ def test_sanitizers_find_nothing_in_drawn_parameters(sanitized: Path, tmp_path: 
         for made, side in mixed_params(size, recipe.recipe, count):
             jobs.append(packed(made, dataclasses.replace(recipe, img_size=side)))
     write_jobs(tmp_path / "jobs", picture(*size), jobs)
-    run(sanitized, tmp_path / "jobs")
+    assert all(run(sanitized, tmp_path / "jobs"))
 
 
 @pytest.mark.parametrize("size", [(300, 200), (2, 2), (1, 50)], ids=str)
