@@ -21,7 +21,6 @@ from PIL import Image
 from single_image_gen import SCRIPT
 from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
-from single_image_gen.engines import load_engine
 from single_image_gen.errors import DatasetMismatch, JournalWarning, TargetLost
 from single_image_gen.photo.source import SourceInfo
 from single_image_gen.target.commit import GroupCommit
@@ -1111,7 +1110,7 @@ def test_on_a_cluster_a_batch_is_flushed_where_it_was_written(
 ) -> None:
     from single_image_gen.make.generate import make_batch
     from single_image_gen.photo.source import load_source
-    from single_image_gen.workers.local import Work
+    from single_image_gen.workers.task import Work
 
     sync, flushed = Target.sync, []
 
@@ -1121,7 +1120,7 @@ def test_on_a_cluster_a_batch_is_flushed_where_it_was_written(
 
     monkeypatch.setattr(Target, "sync", noted)
     work = Work(spec, str(tmp_path), [load_source(str(source))], durable=True)
-    assert make_batch(work, load_engine(spec.engine), range(7)).count == 7
+    assert make_batch(work, range(7)).count == 7
     assert flushed == [7]
 
 
