@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # The flags that are keywords of `generate`, and those that are fields of what it takes.
 KEYWORDS = ("num_sources", "num_imgs", "seed", "format", "quality", "engine", "batch_size")
 WORKERS = ("threads", "backend", "scheduler")
-OPTIONS = ("overwrite", "accept_versions", "durable", "max_pixels", "dry_run", "quiet")
+OPTIONS = ("overwrite", "accept_versions", "durable", "max_pixels", "dry_run")
 RECIPE = tuple(field.name for field in dataclasses.fields(Recipe) if field.name != "recipe")
 # What `--from` takes from the earlier dataset where no flag says otherwise.
 TAKEN = ("num_imgs", "seed", "format", "quality", "engine")
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     quiet = flags.get("quiet", False)
     shard = parse_shard(arguments.shard, os.environ)
     workers = Workers(shard=shard, **_chosen(flags, WORKERS))
-    options = RunOptions(command=arguments.command_line, **_chosen(flags, OPTIONS))
+    options = RunOptions(command=arguments.command_line, quiet=quiet, **_chosen(flags, OPTIONS))
     what = _what_to_make(flags)
     if flags.get("cropfirst"):
         notify("--cropfirst turns the first crop on; in the 2020 script it turned it off")
