@@ -8,6 +8,7 @@ import shutil
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import cv2
 import pytest
 from native_cases import (
     SWEEP,
@@ -25,6 +26,7 @@ from native_cases import (
 )
 
 from single_image_gen import PAPER, SCRIPT, Recipe
+from single_image_gen.dataset.sample import encode_jpeg
 from single_image_gen.engines import native
 from single_image_gen.engines.native import workspace
 
@@ -38,6 +40,12 @@ IMAGES = 500
 HASHES = {
     "script": "d1ceda9311099e19cfb7d19fc36a184aee206f1c05da20ae1df5f705290216b0",
     "paper": "4c5cba7eb56fb869ce2f296f950febb7ded1bbda780effabebfe4f622e3a2c7d",
+}
+# Of their JPEG bytes, with this version of OpenCV, which encodes.
+OPENCV = "5.0.0"
+JPEG_HASHES = {
+    "script": "cdddb61a3808f94e99bff9aa593c12c96d7b5dd2f037676ad6e4060baa4afc76",
+    "paper": "4aaed588851b428bd63145032c2d3f4cf7a1070255cdfefd68e75f4b3d32132a",
 }
 RECIPES = pytest.mark.parametrize("recipe", [SCRIPT, PAPER], ids=["script", "paper"])
 
@@ -61,6 +69,16 @@ def rendered_hash(recipe: Recipe, order: int = 1) -> str:
 @RECIPES
 def test_the_pixels_are_those_of_this_kernel_version(recipe: Recipe):
     assert rendered_hash(recipe) == HASHES[recipe.recipe]
+
+
+@RECIPES
+@pytest.mark.skipif(cv2.__version__ != OPENCV, reason=f"the hash is of OpenCV {OPENCV}")
+def test_the_jpeg_bytes_are_those_of_this_kernel_and_encoder(recipe: Recipe):
+    source = source_of(picture(*SIZE))
+    digest = hashlib.sha256()
+    for params, sized in images(recipe):
+        digest.update(encode_jpeg(native.render(source, params, sized, bgr=True), 75))
+    assert digest.hexdigest() == JPEG_HASHES[recipe.recipe]
 
 
 @RECIPES
