@@ -27,7 +27,8 @@ from single_image_gen.check.verify import verify
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.photo.source import load_source
 from single_image_gen.recipe import RECIPES
-from single_image_gen.target.metadata import Dataset, current_versions
+from single_image_gen.target.metadata import DatasetMetadata
+from single_image_gen.target.versions import current_versions
 
 IMAGES = Path(__file__).parents[1] / "images"
 PROGRAM = [sys.executable, "-m", "single_image_gen"]
@@ -59,7 +60,7 @@ def time_params(folder: Path, lines: int) -> None:
     source = load_source(str(IMAGES / "market.jpg"))
     for name, recipe in RECIPES.items():
         spec = DatasetSpec(sources=(source.info,), recipe=recipe, num_imgs=lines)
-        dataset = Dataset(spec, current_versions(spec.engine))
+        dataset = DatasetMetadata(spec, current_versions(spec.engine))
         path = folder / f"{name}.json"
         path.write_bytes(dataset.as_bytes())
         print(f"params, {name}: {lines:,} lines in {timed([*PROGRAM, 'params', str(path)]):.1f} s")
@@ -105,7 +106,8 @@ def judge(folder: Path) -> None:
         spot = np.exp(-(((x - across) / wide) ** 2) - ((y - down) / high) ** 2)
         sky += random.uniform(20, 80) * spot[..., None]
     save("sky.png", sky, 2)
-    paths = [folder / "wall.png", folder / "sky.png", IMAGES / "market.jpg", IMAGES / "jungle.png"]
+    names = ("market.jpg", "jungle.png", "calm.jpg")
+    paths = [folder / "wall.png", folder / "sky.png", *(IMAGES / name for name in names)]
     command = [*PROGRAM, "inspect", "--json", *map(str, paths)]
     found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     for path, each in zip(paths, found, strict=True):

@@ -31,10 +31,11 @@ from single_image_gen.engines import load_engine
 from single_image_gen.photo.source import load_source
 from single_image_gen.recipe import DEFAULT_ENGINE, ENGINES
 from single_image_gen.target.files import Target
-from single_image_gen.target.journal import Journal, marker_lines
+from single_image_gen.target.journal import BatchRecord, record_line, write_marker
 from single_image_gen.target.layout import image_path, sample_key
-from single_image_gen.target.metadata import Dataset, current_versions
-from single_image_gen.target.writers import SINKS, Marker, members
+from single_image_gen.target.metadata import DatasetMetadata
+from single_image_gen.target.versions import current_versions
+from single_image_gen.target.writers import WRITERS, members
 
 PHOTO = Path(__file__).parents[1] / "images" / "market.jpg"
 
@@ -78,17 +79,17 @@ def writing(options: argparse.Namespace, folder: Path, layout: str) -> None:
     times: dict[str, list[float]] = {"render": [], "plain": [], "safe": []}
     for way in ways:
         (folder / layout / way / "train" / spec.class_name(0)).mkdir(parents=True)
-    list(make_samples(spec, sources, render, 0, 20))  # warm
+    list(make_samples(spec, sources, render, range(20)))  # warm
     for number in range(Plan(spec.num_imgs, spec.batch_size).batches):
         batch = Plan(spec.num_imgs, spec.batch_size).batch(number)
         began = time.perf_counter()
-        samples = list(make_samples(spec, sources, render, batch.first, batch.stop))
-        times["render"].append((time.perf_counter() - began) / batch.count)
+        samples = list(make_samples(spec, sources, render, batch))
+        times["render"].append((time.perf_counter() - began) / len(batch))
         for way in random.sample(sorted(ways), 2):
             gc.collect()
             began = time.perf_counter()
             ways[way](folder / layout / way, spec, samples, batch)
-            times[way].append((time.perf_counter() - began) / batch.count)
+            times[way].append((time.perf_counter() - began) / len(batch))
     rendering, plainly, safely = (1000 * statistics.median(times[k]) for k in times)
     cost = (safely - plainly) / (rendering + plainly)
     print(f"{layout:16}{rendering:8.3f}{plainly:8.3f}{safely:8.3f}   {cost:+.1%}", flush=True)
@@ -111,10 +112,10 @@ def plain(target: Path, spec: DatasetSpec, samples: list[Sample], batch: object)
 
 def safe(path: Path, spec: DatasetSpec, samples: list[Sample], batch: object) -> None:
     with Target(str(path)) as target:
-        with SINKS[spec.format](target, spec, batch) as sink:
+        with WRITERS[spec.format](target, spec, batch) as writer:
             for sample in samples:
-                sink.write(sample)
-        Journal(target).record(sink.marker)
+                writer.write(sample)
+        write_marker(target, writer.record)
 
 
 def journals(
@@ -123,8 +124,8 @@ def journals(
     """Resume a finished dataset, or plan what is missing of one, in a process of its own."""
     spec = a_spec(options, num_imgs=count, batch_size=batch)
     target = folder / "journal"
-    target.mkdir()
-    dataset = Dataset(spec, current_versions(spec.engine))
+    (target / "train" / spec.class_name(0)).mkdir(parents=True)
+    dataset = DatasetMetadata(spec, current_versions(spec.engine))
     (target / "dataset.json").write_bytes(dataset.as_bytes())
     (target / "preview.png").write_bytes(b"")
     numbers = Plan(spec.num_imgs, spec.batch_size)
@@ -132,10 +133,10 @@ def journals(
     with open(target / "batches.jsonl", "wb") as file:
         for number in range(lines):
             one = numbers.batch(number)
-            crcs = random.randbytes(4 * one.count).hex()
-            size = 14_000 * one.count
-            marker = Marker(one.first, one.stop, one.count, size, spec.digest, "0" * 64, crcs)
-            file.write(marker_lines([marker]))
+            crcs = random.randbytes(4 * len(one)).hex()
+            size = 14_000 * len(one)
+            record = BatchRecord(one.start, one.stop, len(one), size, spec.digest, "0" * 64, crcs)
+            file.write(record_line(record))
     size = (target / "batches.jsonl").stat().st_size
     if share == 1:
         what = "resume"
@@ -159,16 +160,16 @@ def journals(
 
 # All of the dataset in the target, less what is done.
 PLAN = """
-from single_image_gen.target.journal import Journal
+from single_image_gen.target.resume import read_target
 from single_image_gen.dataset.batches import Plan
 from single_image_gen.target.files import Target
 
 with Target(sys.argv[1]) as target:
-    spec = Journal(target).read().spec
-    done = Journal(target).done(spec)
+    contents = read_target(target)
+spec, done = contents.metadata.spec, contents.journal.done
 for shards in (1, 7):
     plan = Plan(spec.num_imgs, spec.batch_size, 0, shards)
-    assert sum(batch.count for batch in plan.pending(done)) == plan.images(done)
+    assert sum(len(batch) for batch in plan.pending(done)) == plan.images(done)
 """
 
 # Asked of the process itself: what its parent is told counts the parent's own memory before exec.

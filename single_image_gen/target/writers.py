@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import tarfile
@@ -165,11 +164,6 @@ def members(spec: DatasetSpec, sample: Sample) -> list[tuple[str, bytes]]:
         ("jpg", sample.jpeg),
         ("json", json.dumps(about, separators=(",", ":")).encode()),
     ]
-
-
-def add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    """Add a file to a tar as `TarWriter` does."""
-    tar.addfile(_header(name, len(data)), io.BytesIO(data))
 
 
 def _header(name: str, size: int) -> tarfile.TarInfo:
