@@ -199,7 +199,9 @@ def test_ablations_differ_by_the_ablated_transform_alone(
         assert len(found) == 24
         for ours, full in zip(found, whole, strict=True):
             assert ours["hflip"] == full["hflip"]
-            assert ours["jitter"] == (None if "jitter" in off else full["jitter"])
+            assert ours["jittered"] == ("jitter" not in off)
+            if ours["jittered"]:
+                assert ours["jitter"] == full["jitter"]
             assert ours["angle"] == (0 if "rotation" in off else full["angle"])
             assert ours["shear"] == full["shear"] == 0
             width, height = ours["crop"][2:]
@@ -249,9 +251,10 @@ def test_slurm_directives_come_before_any_command() -> None:
     importlib.util.find_spec("distributed") is None, reason="distributed (Dask) is not installed"
 )
 def test_dask_script(photo: Path, tmp_path: Path) -> None:
-    from test_backends import dask_cluster
+    from test_dask import dask_cluster
 
     options = ["--num_imgs", "40", "--img_size", "16", "--threads", "1", "--quiet"]
+    options += ["--recipe", "paper", "--include_sources"]
     local = tmp_path / "local"
     assert main(["--imgpath", str(photo), "--targetpath", str(local), *options]) == 0
     with dask_cluster(tmp_path, 1) as cluster:

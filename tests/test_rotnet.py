@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from conftest import photo_pixels
+from conftest import generate, photo_pixels
 from PIL import Image
 
-from single_image_gen import PAPER, generate
+from single_image_gen import PAPER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from single_image_gen.engines.native.library import load_library
-from single_image_gen.errors import EngineError, notify
+from single_image_gen.errors import EngineError, UsageError, notify
 from single_image_gen.recipe import ENGINES
 
 if TYPE_CHECKING:
@@ -38,8 +38,11 @@ def choose_engine(name: str | None) -> str:
     """`name`, or by default the native engine, or the reference where that cannot be loaded.
 
     Raises:
-        EngineError: the engine cannot be loaded; nothing was written yet.
+        UsageError: there is no engine of this name.
+        EngineError: the engine cannot be loaded.
     """
+    if name is not None and name not in ENGINES:
+        raise UsageError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")
     if name is not None:
         load_engine(name)
         return name

@@ -37,7 +37,7 @@ def open_dataset(path: str) -> DatasetMetadata:
             data = file.read(MAX_JSON)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    if data.strip()[:1] not in (b"{", b""):
+    if os.path.basename(path) != DATASET and data.strip()[:1] not in (b"{", b""):
         raise UsageError(f"{path} is not a {DATASET}: name the one at the root of a dataset")
     return parse_metadata(data, path)
 

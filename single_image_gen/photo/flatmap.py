@@ -111,7 +111,7 @@ def check_map_path(path: str) -> None:
     except (SourceError, OSError, Image.DecompressionBombError):
         is_map = False
     if not is_map:
-        raise UsageError(f"{path} is there and is no map of crops: name another file to --plot")
+        raise UsageError(f"{path} is not a map that inspect wrote: name another file to --plot")
 
 
 def write_map(path: str, panels: Sequence[Image.Image]) -> None:

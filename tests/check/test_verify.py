@@ -379,7 +379,7 @@ def test_verify_needs_neither_torch_nor_the_sources(photos: Path, tmp_path: Path
     code = (
         "import sys; from single_image_gen.cli.main import main\n"
         f"code = main(['verify', {str(target)!r}])\n"
-        "print([m for m in ('torch', 'joblib') if m in sys.modules]); sys.exit(code)"
+        "print([m for m in ('torch', 'torchvision') if m in sys.modules]); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -294,8 +294,8 @@ def test_a_source_given_twice_is_told_of(
     assert run("--imgpath", source, tmp_path / "copy.png", source, *target, *flags) == 0
     assert notices(capsys) == [
         (
-            f"{source} and {tmp_path / 'copy.png'} are the same, byte for byte: they make two classes, "
-            "pic and copy; name each source once, unless this is meant (1 more source like that)"
+            f"{tmp_path / 'copy.png'} and {source} are the same, byte for byte: they make two classes, "
+            "copy and pic; name each source once, unless this is meant (1 more source like that)"
         )
     ]
     again = ("--from", tmp_path / "copies/dataset.json", "--targetpath", tmp_path / "again")

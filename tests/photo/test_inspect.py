@@ -230,7 +230,7 @@ def test_a_plot_replaces_nothing_but_an_earlier_one(
     for there in (images[0], images[1], str(tmp_path / "notes.txt"), "/dev/null", str(tmp_path)):
         before = os.stat(there).st_mtime_ns
         assert main(["inspect", images[1], "--plot", there]) == 2
-        assert f"{there} is there and is no map of crops" in capsys.readouterr().err
+        assert f"{there} is not a map that inspect wrote" in capsys.readouterr().err
         assert os.stat(there).st_mtime_ns == before
 
 
