@@ -31,4 +31,10 @@ def __getattr__(name: str) -> Any:
     """Import a public name of `_LAZY`."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    try:
+        return getattr(import_module(_LAZY[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        message = f"{name} needs torch: pip install torch torchvision"
+        raise ModuleNotFoundError(message, name="torch") from None

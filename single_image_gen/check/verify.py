@@ -198,7 +198,7 @@ def _verify(target: Target, spec: DatasetSpec, *, quiet: bool) -> Report:
     if not unfinished:
         findings += check_other_files(target, spec)
         if os.path.lexists(os.path.join(target.path, WORK)):
-            reason = "left over: the dataset is finished (a rerun, or --repair, tidies up)"
+            reason = "left over from a run that was stopped (a rerun, or --repair, tidies up)"
             findings.append(Finding("record", WORK, reason))
     findings += foreign_files(target, spec)
     faults: dict[int, Unreadable] = {}

@@ -25,6 +25,7 @@ from single_image_gen.recipe import (
     SCRIPT,
     Recipe,
 )
+from single_image_gen.text import counted
 
 if TYPE_CHECKING:
     from single_image_gen.draw.params import Params
@@ -141,7 +142,7 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         side = self.spec.recipe.img_size
         return (
             f"SingleImageDataset({len(self)} images of {side} x {side}, "
-            f"{len(self.spec.sources)} sources, recipe {self.spec.recipe.recipe}, "
+            f"{counted(len(self.spec.sources), 'source')}, recipe {self.spec.recipe.recipe}, "
             f"seed {self.spec.seed})"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -50,7 +51,7 @@ class Progress:
         self._working = False
         self._first: tuple[float, int] | None = None
         self._shown = time.monotonic()
-        self._lines = not quiet and not sys.stderr.isatty()
+        self._lines = not quiet and not _is_terminal()
         self._bar = None
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -109,6 +110,16 @@ class Progress:
         rate = (done - before) / (now - since)
         left = _duration((self._total - done) / rate)
         return f"{line}, {counted(round(rate), self._unit)}/s, {left} left"
+
+
+def _is_terminal() -> bool:
+    """Whether stderr is a terminal that has room for a bar; containers may have one of no size."""
+    if not sys.stderr.isatty():
+        return False
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):  # no file descriptor, as in tests
+        return True
 
 
 def _duration(seconds: float) -> str:

@@ -262,7 +262,10 @@ def _verdict(flat: float, enlarged: float) -> str:
     else:
         verdict = "good: nearly every crop shows something"
     if enlarged > MAX_ENLARGEMENT:
-        verdict += f"; but it is small: its smallest crops are enlarged {enlarged:.0f} times"
+        link = "and" if flat > GOOD else "but"
+        verdict += (
+            f"; {link} it is small: its smallest crops are enlarged {enlarged:.0f} times"
+        )
     return verdict
 
 
