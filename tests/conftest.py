@@ -43,6 +43,10 @@ def generate(imgpath: object, targetpath: object, **options: object) -> Summary:
     return single_image_gen.generate(imgpath, targetpath, **grouped, **options)
 
 
+# Processes that tests start shall import the installed package, which has the compiled engine, not the
+# checkout that `python -m` would find in the working directory.
+os.chdir(Path(__file__).parent)
+
 REAL_PHOTO = Path(__file__).parents[2] / "shared/images/ameyoko.jpg"
 
 
