@@ -263,9 +263,7 @@ def _verdict(flat: float, enlarged: float) -> str:
         verdict = "good: nearly every crop shows something"
     if enlarged > MAX_ENLARGEMENT:
         link = "and" if flat > GOOD else "but"
-        verdict += (
-            f"; {link} it is small: its smallest crops are enlarged {enlarged:.0f} times"
-        )
+        verdict += f"; {link} it is small: its smallest crops are enlarged {enlarged:.0f} times"
     return verdict
 
 

@@ -196,6 +196,7 @@ def test_an_array_with_a_cancelled_and_resubmitted_task_makes_the_same_bytes(
     slurm.wait(again)
     local = [str(word) for word in ("--imgpath", photo, "--targetpath", tmp_path / "local")]
     more = ["--num_imgs", *map(str, options), "--format", "webdataset", "--quiet"]
+    more += ["--recipe", "paper", "--include_sources"]
     assert main([*local, *more]) == 0
 
     assert tree_hash(tmp_path / "slurm") == tree_hash(tmp_path / "local"), slurm.logs()

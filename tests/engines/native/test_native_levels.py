@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native_cases import ROOT, SOURCES, params, picture, psnr, source_of, system_compiler
+from native_cases import SOURCES, params, picture, psnr, source_of, system_compiler
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT, Recipe
@@ -152,7 +152,6 @@ def test_the_environment_forces_the_portable_path():
         capture_output=True,
         text=True,
         check=True,
-        cwd=ROOT,
     )
     assert done.stdout == "generic\n"
 
