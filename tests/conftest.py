@@ -43,10 +43,6 @@ def generate(imgpath: object, targetpath: object, **options: object) -> Summary:
     return single_image_gen.generate(imgpath, targetpath, **grouped, **options)
 
 
-# Processes that tests start shall import the installed package, which has the compiled engine, not the
-# checkout that `python -m` would find in the working directory.
-os.chdir(Path(__file__).parent)
-
 REAL_PHOTO = Path(__file__).parents[2] / "shared/images/ameyoko.jpg"
 
 
@@ -141,3 +137,12 @@ def tree_hash(target: Path) -> str:
         digest.update(os.fsencode(path.relative_to(target)) + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _away_from_the_checkout() -> None:
+    """Processes that tests start import the installed package, which has the compiled engine.
+
+    `python -m` looks into the working directory first, where a checkout has none.
+    """
+    os.chdir(Path(__file__).parent)
