@@ -215,7 +215,7 @@ def test_every_file_that_is_named_exists(place: Place) -> None:
     named |= set(re.findall(r"\]\((?!https?:)([^)#]+)", TEXT))
     folders = (ROOT, ROOT / "single_image_gen", place.folder, place.folder / place.dataset)
     missing = {name for name in named if not any((folder / name).exists() for folder in folders)}
-    assert len(named) > 30
+    assert len(named) > 40
     assert missing <= NO_FILES
 
 
