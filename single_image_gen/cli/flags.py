@@ -6,7 +6,9 @@ Only modules that import neither numpy nor torch are imported here: `--help` ans
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
+import re
 import textwrap
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -30,7 +32,7 @@ from single_image_gen.text import one_line
 from single_image_gen.workers import BACKENDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
 GENERATE = "generate"  # the command that is run where none is named
 COMMANDS = ("verify", "params", "render", "inspect")
@@ -59,15 +61,26 @@ Flags may be written with dashes too: --num-imgs is --num_imgs.
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that prints errors on one line and accepts no abbreviated flags."""
+    """An ArgumentParser with one-line errors that accepts no abbreviated flags."""
 
-    def __init__(self, *, description: str, **options: Any) -> None:
+    def __init__(self, command: str, description: str, **options: Any) -> None:
         super().__init__(
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,  # for the epilog
+            prog=f"{PROG} {command}".strip(),
             description=textwrap.fill(description, HELP_WIDTH),
+            formatter_class=argparse.RawDescriptionHelpFormatter,  # for the epilog
+            allow_abbrev=False,
             **options,
         )
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """As `parse_args`; the error for a misspelled flag suggests the nearest one."""
+        arguments, unknown = self.parse_known_args(argv)
+        if unknown:
+            flags = re.findall(r"(?m)(?:^  |, )(--[\w-]+)", self.format_help())
+            nearest = difflib.get_close_matches(unknown[0].partition("=")[0], flags, 1)
+            suggestion = f": did you mean {nearest[0]}?" if nearest else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{suggestion}")
+        return arguments
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and one line."""
@@ -88,45 +101,50 @@ def check_first_word(parser: Parser, word: str) -> None:
     )
 
 
-def add_flag(group: Any, name: str, kind: dict[str, Any], text: str, **options: Any) -> None:
+def count(text: str) -> int:
+    """A whole number, which may be written as 50000, 50_000, 50k, 5e4 or 1.2M."""
+    value = float(text.replace("k", "e3").replace("M", "e6"))
+    if not value.is_integer():
+        raise ValueError
+    return int(value)
+
+
+# The type of a flag's value by its metavar. The shell leaves `~` alone in `--targetpath=~/out`.
+TYPES: dict[str, Callable[[str], Any]] = {
+    "N": count,
+    **dict.fromkeys("KQS", int),
+    **dict.fromkeys(("A", "D", "F", "LO", "P", "X"), float),
+    **dict.fromkeys(("DATASET_JSON", "DIR", "PATH", "PNG"), os.path.expanduser),
+}
+
+
+def add_flag(group: Any, name: str, value: str | Sequence[str], text: str, **options: Any) -> None:
     """Add a flag in both of its spellings, with underscores and with dashes; help shows the first.
 
     Args:
         group: a parser, or a group of one.
         name: of the flag, with underscores.
-        kind: of its value, see below.
+        value: the value's metavar, which decides its type; two for a pair; "" for a switch; or
+            the words to choose from.
         text: its help.
         options: further ones of `add_argument`.
     """
-    options |= kind
+    if not isinstance(value, str):
+        options["choices"] = value
+    elif not value:
+        options.setdefault("action", "store_true")
+    else:
+        first, *more = value.split()
+        options |= {"metavar": first, "type": TYPES.get(first)}
+        if more:
+            options |= {"metavar": (first, *more), "nargs": 1 + len(more)}
     group.add_argument(f"--{name}", help=text, **options)
     if "_" in name:
         group.add_argument(f"--{name.replace('_', '-')}", help=argparse.SUPPRESS, **options)
 
 
-SWITCH: dict[str, Any] = {"action": "store_true"}
-
-
-def integer(metavar: str) -> dict[str, Any]:
-    """A whole number."""
-    return {"type": int, "metavar": metavar}
-
-
-def number(*metavar: str) -> dict[str, Any]:
-    """A number, or two."""
-    if len(metavar) == 1:
-        return {"type": float, "metavar": metavar[0]}
-    return {"type": float, "nargs": len(metavar), "metavar": metavar}
-
-
-def path(metavar: str) -> dict[str, Any]:
-    """A path; `~` is expanded, which the shell leaves alone in `--targetpath=~/out`."""
-    return {"type": os.path.expanduser, "metavar": metavar}
-
-
-def choice(values: Iterable[str]) -> dict[str, Any]:
-    """One of these words."""
-    return {"choices": tuple(values)}
+def _path_argument(parser: Parser, name: str, metavar: str, text: str, **options: Any) -> None:
+    parser.add_argument(name, metavar=metavar, type=os.path.expanduser, help=text, **options)
 
 
 # --- generate
@@ -135,9 +153,9 @@ def choice(values: Iterable[str]) -> dict[str, Any]:
 def generate_parser() -> Parser:
     """The parser of the default command; the defaults not set here are those of `generate`."""
     parser = Parser(
-        prog=PROG,
+        "",
+        "One photograph in, a whole self-supervised-learning dataset out.",
         usage=USAGE,
-        description="One photograph in, a whole self-supervised-learning dataset out.",
         epilog=EPILOG,
         argument_default=argparse.SUPPRESS,
     )
@@ -151,57 +169,51 @@ def generate_parser() -> Parser:
 def _add_what_to_make(group: Any) -> None:
     _add_imgpath(group, "source images: files, or folders, searched recursively")
     text = "use this many of the images found, drawn at random from --seed (default: all)"
-    add_flag(group, "num_sources", integer("N"), text)
+    add_flag(group, "num_sources", "N", text)
     text = "the dataset's root (default: %(default)s)"
-    add_flag(group, "targetpath", path("DIR"), text, default="./out")
+    add_flag(group, "targetpath", "DIR", text, default="./out")
     text = f"images in all, over all sources: exactly this many (default: {IMAGENET_SIZE})"
-    add_flag(group, "num_imgs", integer("N"), text)
-    _add_setting(group, "img_size", integer("S"), "side of the square images, pixels")
-    add_flag(group, "seed", integer("K"), f"0 to 2^64 - 1 (default: {DEFAULT_SEED})")
+    add_flag(group, "num_imgs", "N", text)
+    _add_setting(group, "img_size", "S", "side of the square images, pixels")
+    add_flag(group, "seed", "K", f"0 to 2^64 - 1 (default: {DEFAULT_SEED})")
     text = f"JPEGs in class folders, or tar shards (default: {DEFAULT_FORMAT})"
-    add_flag(group, "format", choice(FORMATS), text)
-    text = f"JPEG quality, 1 to 100, 4:2:0 (default: {DEFAULT_QUALITY})"
-    add_flag(group, "quality", integer("Q"), text)
+    add_flag(group, "format", FORMATS, text)
+    add_flag(group, "quality", "Q", f"JPEG quality, 1 to 100, 4:2:0 (default: {DEFAULT_QUALITY})")
     text = f"the renderer; torchvision is the reference (default: {DEFAULT_ENGINE})"
-    add_flag(group, "engine", choice(ENGINES), text)
-    _add_setting(group, "include_sources", {}, "the sources themselves are the first N images")
+    add_flag(group, "engine", ENGINES, text)
+    _add_setting(group, "include_sources", "", "the sources themselves are the first N images")
     text = "take recipe, seed, counts and sources from an earlier dataset"
-    add_flag(group, "from", path("DATASET_JSON"), text)
+    add_flag(group, "from", "DATASET_JSON", text)
 
 
 def _add_recipe(group: Any) -> None:
     text = f"the released script's, or section 3.1 of the paper (default: {SCRIPT.recipe})"
-    add_flag(group, "recipe", choice(RECIPES), text)
-    for name, kind, text in (
-        ("deg", number("D"), "rotation from (-D, D) degrees"),
-        ("shear", number("D"), "shear along x from (-D, D) degrees"),
-        ("cropfirst", {}, "first take a random square, so as not to favor the center"),
-        ("initcrop", number("F"), "side of that square, relative to the source's shorter side"),
-        ("scale", number("A", "B"), "inverse areas: the crop's area is from (1/A, 1/B)"),
-        ("ratio", number("LO", "HI"), "aspect ratio of the crop, log-uniform"),
-        ("hflip", {}, "flip left-right with probability 0.5"),
-        ("vflip", {}, "flip top-bottom with probability 0.5"),
-        ("jitter", number("P"), "probability of color jitter"),
-        ("brightness", number("X"), "range of the brightness jitter"),
-        ("contrast", number("X"), "range of the contrast jitter"),
-        ("saturation", number("X"), "range of the saturation jitter"),
-        ("hue", number("X"), "range of the hue jitter"),
-        ("randinterp", {}, "draw lanczos, bilinear or bicubic for each crop"),
+    add_flag(group, "recipe", tuple(RECIPES), text)
+    for name, metavar, text in (
+        ("deg", "D", "rotation from (-D, D) degrees"),
+        ("shear", "D", "shear along x from (-D, D) degrees"),
+        ("cropfirst", "", "first take a random square, so as not to favor the center"),
+        ("initcrop", "F", "side of that square, relative to the source's shorter side"),
+        ("scale", "A B", "inverse areas: the crop's area is from (1/A, 1/B)"),
+        ("ratio", "LO HI", "aspect ratio of the crop, log-uniform"),
+        ("hflip", "", "flip left-right with probability 0.5"),
+        ("vflip", "", "flip top-bottom with probability 0.5"),
+        ("jitter", "P", "probability of color jitter"),
+        ("brightness", "X", "range of the brightness jitter"),
+        ("contrast", "X", "range of the contrast jitter"),
+        ("saturation", "X", "range of the saturation jitter"),
+        ("hue", "X", "range of the hue jitter"),
+        ("randinterp", "", "draw lanczos, bilinear or bicubic for each crop"),
     ):
-        _add_setting(group, name, kind, text)
+        _add_setting(group, name, metavar, text)
 
 
-def _add_setting(group: Any, name: str, kind: dict[str, Any], text: str) -> None:
+def _add_setting(group: Any, name: str, metavar: str, text: str) -> None:
     """Add a flag that overrides a field of the recipe; its help shows the presets' values."""
     script, paper = (_shown(getattr(recipe, name)) for recipe in (SCRIPT, PAPER))
-    default = script if script == paper else f"{script}; paper: {paper}"
-    add_flag(
-        group,
-        name,
-        kind or {"action": argparse.BooleanOptionalAction},
-        f"{text} (default: {default})",
-        default=argparse.SUPPRESS,
-    )
+    text += f" (default: {script if script == paper else f'{script}; paper: {paper}'})"
+    switch = {} if metavar else {"action": argparse.BooleanOptionalAction}
+    add_flag(group, name, metavar, text, default=argparse.SUPPRESS, **switch)
 
 
 def _shown(value: Any) -> str:
@@ -213,28 +225,27 @@ def _shown(value: Any) -> str:
 
 
 def _add_work(group: Any) -> None:
-    add_flag(group, "threads", integer("N"), "workers (default: all usable CPUs)")
+    add_flag(group, "threads", "N", "workers (default: all usable CPUs)")
     text = "images per task, resume point and tar (default: from num_imgs and format)"
-    add_flag(group, "batch_size", integer("N"), text)
+    add_flag(group, "batch_size", "N", text)
     text = f"processes, threads, or a cluster's workers (default: {BACKENDS[0]})"
-    add_flag(group, "backend", choice(BACKENDS), text)
-    text = "an existing Dask scheduler or Ray head"
-    add_flag(group, "scheduler", {"metavar": "ADDRESS"}, text)
+    add_flag(group, "backend", BACKENDS, text)
+    add_flag(group, "scheduler", "ADDRESS", "an existing Dask scheduler or Ray head")
     text = (
         "this process makes every N-th batch from I, counted from 0; auto reads the cluster's "
         "variables; none makes all (default: %(default)s)"
     )
-    add_flag(group, "shard", {"metavar": "I/N"}, text, default="auto")
+    add_flag(group, "shard", "I/N", text, default="auto")
     for name, text in (
         ("overwrite", "remove the earlier dataset at the target first"),
         ("accept_versions", "go on although library versions differ from the dataset's"),
         ("dry_run", "print the plan and estimates; write nothing"),
         ("debug", f"a quick look: {DEBUG_IMAGES} images, {DEBUG_THREADS} workers, unless given"),
         ("durable", "flush each batch to disk at once, not every few seconds"),
+        ("quiet", "errors only"),
     ):
-        add_flag(group, name, SWITCH, text)
+        add_flag(group, name, "", text)
     _add_max_pixels(group)
-    add_flag(group, "quiet", SWITCH, "errors only")
 
 
 # --- the other commands
@@ -242,90 +253,85 @@ def _add_work(group: Any) -> None:
 
 def verify_parser() -> Parser:
     """The parser of `verify`."""
-    parser = _command_parser(
+    parser = Parser(
         "verify",
         "Check every file of a dataset: is it there, with the bytes that were written, and nothing "
         "else? Exit code 0 if so, 1 if anything is wrong or unfinished.",
     )
-    parser.add_argument("target", **path("TARGET"), help="the dataset's root")
+    _path_argument(parser, "target", "TARGET", "the dataset's root")
     text = "make damaged and missing images again, and lost records; foreign files stay"
-    add_flag(parser, "repair", SWITCH, text)
-    add_flag(parser, "json", SWITCH, "one JSON object on stdout")
-    _add_where_sources_are(parser)
+    add_flag(parser, "repair", "", text)
+    add_flag(parser, "json", "", "one JSON object on stdout")
+    _add_rendering(parser)
     return parser
 
 
 def params_parser() -> Parser:
     """The parser of `params`."""
-    parser = _command_parser(
+    parser = Parser(
         "params",
         "What was drawn for each image, as JSON lines: crop boxes as [left, top, width, height] in "
         "pixels of the source, angles in degrees. It is computed from dataset.json alone.",
     )
-    parser.add_argument("target", **path("TARGET"), help="the dataset's root, or its dataset.json")
-    add_flag(parser, "index", {"metavar": "LIST"}, "such as 3,10-20 (default: all images)")
+    _path_argument(parser, "target", "TARGET", "the dataset's root, or its dataset.json")
+    add_flag(parser, "index", "LIST", "such as 3,10-20 (default: all images)")
     return parser
 
 
 def render_parser() -> Parser:
     """The parser of `render`."""
-    parser = _command_parser(
+    parser = Parser(
         "render",
         "Make only these images of a dataset again, with the same bytes. They are written to "
         "DIR/<class>/patch_<index>.jpg, whether the dataset is in files or in tars; existing files "
         "of those names are replaced.",
     )
-    parser.add_argument("dataset", **path("DATASET_JSON"), help="the dataset's dataset.json")
-    add_flag(parser, "index", {"metavar": "LIST"}, "such as 3,10-20", required=True)
-    add_flag(parser, "targetpath", path("DIR"), "where to write them", required=True)
-    _add_where_sources_are(parser)
+    _path_argument(parser, "dataset", "DATASET_JSON", "the dataset's dataset.json")
+    add_flag(parser, "index", "LIST", "such as 3,10-20", required=True)
+    add_flag(parser, "targetpath", "DIR", "where to write them", required=True)
+    _add_rendering(parser)
     return parser
 
 
 def inspect_parser() -> Parser:
     """The parser of `inspect`."""
-    parser = _command_parser(
+    parser = Parser(
         "inspect",
         "Is this photograph a good source? Its size; the recipe's smallest crop, and how many of "
         "these fit side by side; the entropy of its luminance; the share of its pixels that lie on "
         "edges; the share of the recipe's crops that are nearly flat; and a verdict.",
     )
-    parser.add_argument(
-        "images", **path("IMAGE"), nargs="+", help="photographs, or folders of them"
-    )
+    _path_argument(parser, "images", "IMAGE", "photographs, or folders of them", nargs="+")
     text = "how crops are drawn (default: %(default)s)"
-    add_flag(parser, "recipe", choice(RECIPES), text, default=SCRIPT.recipe)
+    add_flag(parser, "recipe", tuple(RECIPES), text, default=SCRIPT.recipe)
     text = "side of the images to be made, pixels (default: %(default)s)"
-    add_flag(parser, "img_size", integer("S"), text, default=SCRIPT.img_size)
-    add_flag(parser, "json", SWITCH, "a JSON array on stdout")
+    add_flag(parser, "img_size", "S", text, default=SCRIPT.img_size)
+    add_flag(parser, "json", "", "a JSON array on stdout")
     text = "write the photographs with a map of where crops would be nearly flat"
-    add_flag(parser, "plot", path("PNG"), text)
+    add_flag(parser, "plot", "PNG", text)
     _add_max_pixels(parser)
     return parser
 
 
-def _command_parser(command: str, description: str) -> Parser:
-    return Parser(prog=f"{PROG} {command}", description=description)
-
-
-def _add_where_sources_are(parser: Parser) -> None:
+def _add_rendering(parser: Parser) -> None:
+    """Add the flags of a command that makes images of an existing dataset."""
     text = (
         "where the sources are now, files or folders; they are recognized by their SHA-256 "
         "(default: where dataset.json says they were)"
     )
     _add_imgpath(parser, text)
-    add_flag(parser, "threads", integer("N"), "workers (default: from the number of images)")
+    add_flag(parser, "threads", "N", "workers (default: from the number of images)")
     _add_max_pixels(parser)
-    add_flag(parser, "quiet", SWITCH, "results and errors only")
+    add_flag(parser, "quiet", "", "results and errors only")
 
 
 def _add_imgpath(group: Any, text: str) -> None:
-    add_flag(group, "imgpath", path("PATH"), text, nargs="+", action="extend")
+    add_flag(group, "imgpath", "PATH", text, nargs="+", action="extend")
 
 
 def _add_max_pixels(group: Any) -> None:
     text = "refuse a larger source (default: %(default)s)"
-    add_flag(group, "max_pixels", integer("N"), text, default=MAX_PIXELS)
+    add_flag(group, "max_pixels", "N", text, default=MAX_PIXELS)
 
 
 PARSERS: dict[str, Callable[[], Parser]] = {

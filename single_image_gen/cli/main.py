@@ -95,7 +95,7 @@ def _run(command: str, argv: list[str]) -> int:
     try:
         if command == GENERATE:
             check_first_word(parser, argv[0])
-        arguments = parser.parse_args(argv if command == GENERATE else argv[1:])
+        arguments = parser.parse(argv if command == GENERATE else argv[1:])
     except SystemExit as stop:  # --help, --version, or a usage error
         print_lines(())
         return stop.code if isinstance(stop.code, int) else FAILED

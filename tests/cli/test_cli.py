@@ -100,6 +100,14 @@ def test_both_spellings_mean_the_same(photo: Path, tmp_path: Path) -> None:
     assert kept[0]["batch_size"] == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("50000", 50_000), ("50_000", 50_000), ("50k", 50_000), ("1e6", 10**6), ("1.5M", 1_500_000)],
+)
+def test_counts_may_be_written_in_short(text: str, value: int) -> None:
+    assert generate_parser().parse(["--num_imgs", text]).num_imgs == value
+
+
 def test_flags_override_their_part_of_the_preset(photo: Path, tmp_path: Path) -> None:
     arguments = [
         *("--recipe", "paper", "--deg", 10, "--shear", 5, "--cropfirst", "--initcrop", 0.8),
@@ -252,8 +260,9 @@ def test_the_console_script_is_main() -> None:
 WRONG = {
     "no images": (["--num_imgs", 0], "num_imgs must be a whole number from 1 to"),
     "negative images": (["--num_imgs", -5], "num_imgs must be a whole number from 1 to"),
-    "images in words": (["--num_imgs", "many"], "invalid int value: 'many'"),
-    "images in floats": (["--num_imgs", "1e6"], "invalid int value: '1e6'"),
+    "images in words": (["--num_imgs", "many"], "invalid count value: 'many'"),
+    "half an image": (["--num_imgs", "2.5"], "invalid count value: '2.5'"),
+    "infinite images": (["--num_imgs", "inf"], "invalid count value: 'inf'"),
     "no pixels": (["--img_size", 0], "img_size must be 1 to 16384 pixels, got 0"),
     "half a pixel": (["--img_size", 2.5], "invalid int value: '2.5'"),
     "negative seed": (["--seed", -1], "seed must be a whole number from 0 to"),
@@ -298,7 +307,9 @@ WRONG = {
     "unknown recipe": (["--recipe", "mine"], "invalid choice: 'mine'"),
     "unknown backend": (["--backend", "spark"], "invalid choice: 'spark'"),
     "unknown flag": (["--color", 1], "unrecognized arguments: --color 1"),
-    "abbreviated flag": (["--num", 5], "unrecognized arguments: --num 5"),
+    "abbreviated flag": (["--num", 5], "unrecognized arguments: --num 5: did you mean --num_imgs?"),
+    "misspelled flag": (["--hflp"], "unrecognized arguments: --hflp: did you mean --hflip?"),
+    "misspelled flag with a value": (["--num-img=9"], "--num-img=9: did you mean --num_imgs?"),
     "scheduler of none": (["--scheduler", "tcp://h:1"], "scheduler needs backend dask or ray"),
     "share beyond": (["--shard", "3/3"], "I/N with 0 <= I < N (I counts from 0), got '3/3'"),
     "share of words": (["--shard", "first"], "--shard must be auto, none or I/N"),

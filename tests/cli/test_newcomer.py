@@ -217,7 +217,7 @@ def test_from_finds_the_sources_among_others_and_takes_the_folder_for_its_datase
         ),
         (["PHOTO"], "to make a dataset of PHOTO: single-image-gen --imgpath PHOTO"),
         (["TARGET"], "to check the dataset TARGET: single-image-gen verify TARGET"),
-        (["--imgpth", "x.jpg"], "unrecognized arguments: --imgpth x.jpg (see"),
+        (["--imgpth", "x.jpg"], "--imgpth x.jpg: did you mean --imgpath? (see"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -15,7 +15,7 @@ import pytest
 from conftest import generate, images_below
 from PIL import Image
 
-from single_image_gen.cli.flags import generate_parser
+from single_image_gen.cli.flags import count, generate_parser
 from single_image_gen.cli.main import main
 from single_image_gen.draw.geometry import check_fits, inverse_matrix
 from single_image_gen.draw.params import draw_params
@@ -225,7 +225,7 @@ def refused(argv: list[str], target: Path, capsys: pytest.CaptureFixture[str]) -
     return line
 
 
-HUGE = {int: "9" * 30, float: "1e308"}
+HUGE = {int: "9" * 30, count: "9" * 30, float: "1e308"}
 BAD_NUMBERS = [
     "nan",
     "inf",
@@ -243,7 +243,7 @@ BAD_NUMBERS = [
 NUMBERS = {
     action.option_strings[0]: action
     for action in generate_parser()._actions
-    if action.type in (int, float)
+    if action.type in HUGE
     and action.help != argparse.SUPPRESS  # the other spelling
     and action.dest != "num_sources"
 }
