@@ -5,6 +5,9 @@ fill N x 36 MB. So each is decoded once into a file without a name: in memory as
 a small part of what the machine, or the job's control group, has; beyond, on disk, of which
 the system keeps in memory what is in use. The system frees the file with the last process that has
 it open.
+
+The file also has room for what an engine derives from a source (`Room`): whichever process computes
+it first stores it for all.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import tempfile
 import threading
 import weakref
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -34,8 +38,9 @@ if TYPE_CHECKING:
 
     OnProgress = Callable[[int, int], object]  # sources done, sources in all
 
-# Of the machine's memory, what decoded sources may fill before they move to disk.
-MEMORY_SHARE = 1 / 4
+# Of the machine's memory, what decoded sources may fill before they move to disk; what engines
+# derive from them may fill as much again.
+MEMORY_SHARE = 1 / 8
 # Bytes that may be read after each source's last row: vector code loads a little more than it uses.
 SPARE_BYTES = 64
 TOKEN_BYTES = 16
@@ -103,15 +108,19 @@ class SharedSources:
     ) -> None:
         self.infos = tuple(infos)
         self._max_pixels = max_pixels
-        sizes = [0, *(info.nbytes + SPARE_BYTES for info in self.infos)]
-        self._starts: list[int] = np.cumsum(sizes, dtype=np.int64).tolist()
+        # the file holds all pixels, the token, all rooms
+        sizes = (info.nbytes + SPARE_BYTES for info in self.infos)
+        self._starts = list(accumulate(sizes, initial=0))
+        rooms = (Room.size_for(info) for info in self.infos)
+        self._rooms = list(accumulate(rooms, initial=self._starts[-1] + TOKEN_BYTES))
         self._decoded = set(range(len(self.infos))) if file else set()
         self._sources: dict[int, Source] = {}
         self._lock = threading.Lock()
         self._file = file
         self._elsewhere: _Elsewhere | None = None
+        self._mapped: _Mapped | None = None
         if file:
-            file.write(self._starts[-1], file.token)
+            file.complete(self._starts[-1], self._rooms[-1])
 
     def __getitem__(self, k: int) -> Source:
         """The k-th source.
@@ -122,7 +131,7 @@ class SharedSources:
         if k not in self._sources:
             with self._lock:
                 if k not in self._sources:  # one object a source, since engines keep things with it
-                    self._sources[k] = Source(self.infos[k], self._map(k))
+                    self._sources[k] = self._open(k)
         return self._sources[k]
 
     def load(self, numbers: Iterable[int], on_progress: OnProgress | None = None) -> None:
@@ -138,18 +147,24 @@ class SharedSources:
             if on_progress is not None:
                 on_progress(done, len(numbers))
 
-    def _map(self, k: int) -> Pixels:
-        """(height, width, 3): the mapped pixels, decoded first if they have not been."""
-        info, start = self.infos[k], self._starts[k]
+    def _open(self, k: int) -> Source:
+        info, start, room = self.infos[k], self._starts[k], self._rooms[k]
+        mapped = self._find_mapped(k)
+        pixels = mapped.bytes[start : start + info.nbytes].reshape(info.height, info.width, 3)
+        return Source(info, pixels, Room(mapped, room, self._rooms[k + 1] - room))
+
+    def _find_mapped(self, k: int) -> _Mapped:
+        """The mapped file that holds the k-th source, decoded first if it has not been."""
         if self._elsewhere is not None and k in self._elsewhere.decoded:
-            pixels = self._elsewhere.map(start, info.nbytes, self._starts[-1])
-            if pixels is not None:
-                return pixels.reshape(info.height, info.width, 3)
+            mapped = self._elsewhere.map(self._starts[-1])
+            if mapped is not None:
+                return mapped
             self._elsewhere = None
         if self._file is None:
             self._file = _PixelFile(expected=self._starts[-1])
-            self._file.write(self._starts[-1], self._file.token)
+            self._file.complete(self._starts[-1], self._rooms[-1])
         if k not in self._decoded:
+            info = self.infos[k]
             source = load_source(
                 info.path,
                 class_name=info.class_name,
@@ -157,10 +172,11 @@ class SharedSources:
                 sha256=info.sha256,
                 warn=False,  # whoever opened them has been told
             )
-            self._file.write(start, source.pixels)
+            self._file.write(self._starts[k], source.pixels)
             self._decoded.add(k)
-        pixels = _map_file(self._file.file, start, info.nbytes)
-        return pixels.reshape(info.height, info.width, 3)
+        if self._mapped is None:
+            self._mapped = _Mapped(self._file.duplicate())
+        return self._mapped
 
     def __getstate__(self) -> dict[str, Any]:
         elsewhere = self._elsewhere
@@ -179,29 +195,102 @@ def _compact(numbers: set[int]) -> Collection[int]:
     return whole if numbers == set(whole) else frozenset(numbers)
 
 
-@dataclass(frozen=True)
+class _Mapped:
+    """A file of decoded sources, mapped as a whole: one file descriptor, however many sources.
+
+    Attributes:
+        file: it, open for reading and writing; closed when this is no longer referred to.
+        bytes: of the whole file, read-only; writes of other processes show.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.bytes: Pixels = np.asarray(np.memmap(file, np.uint8, mode="r"))
+        weakref.finalize(self, file.close)
+
+
+class Room:
+    """A part of the file for arrays that an engine derives from one source's pixels.
+
+    Every process computes the same arrays and chooses the same places, so two that store one at the
+    same time write the same bytes. A slot is marked after all of its array is written.
+
+    Args:
+        mapped: the file.
+        start: of the room in it.
+        nbytes: its size.
+    """
+
+    SLOTS = 64  # a byte each, 1 if its array is there
+
+    def __init__(self, mapped: _Mapped, start: int, nbytes: int) -> None:
+        self._mapped = mapped
+        self._start = start
+        self._nbytes = nbytes
+
+    @staticmethod
+    def size_for(info: SourceInfo) -> int:
+        """Bytes of a source's room: as many as its pixels have, and for rounding up sizes."""
+        return info.nbytes + 16 * (info.width + info.height) + 1024
+
+    def get(self, slot: int, offset: int, shape: tuple[int, ...]) -> Pixels | None:
+        """The read-only uint8 array that a process has stored in a slot; None if none has."""
+        # not through the mapping: what is read there may be older than the mark
+        mark = os.pread(self._mapped.file.fileno(), 1, self._start + slot)
+        return self._array(offset, shape) if mark == b"\1" else None
+
+    def put(self, slot: int, offset: int, array: Pixels) -> Pixels | None:
+        """Store an array, and return it as it is in the file; None if there is no room for it.
+
+        Args:
+            slot: 0 to SLOTS - 1.
+            offset: of the array in the room, bytes; arrays must not overlap.
+            array: uint8.
+        """
+        if self.SLOTS + offset + array.nbytes > self._nbytes:
+            return None
+        try:
+            _write_at(self._mapped.file, self._start + self.SLOTS + offset, array)
+            _write_at(self._mapped.file, self._start + slot, b"\1")
+        except OSError:  # the disk is full, say: it is only a cache
+            return None
+        return self._array(offset, array.shape)
+
+    def _array(self, offset: int, shape: tuple[int, ...]) -> Pixels:
+        start = self._start + self.SLOTS + offset
+        return self._mapped.bytes[start : start + int(np.prod(shape))].reshape(shape)
+
+
+@dataclass
 class _Elsewhere:
     """The file of another process of this machine.
 
     Attributes:
         path: by which it can be opened while that process is there.
-        token: random bytes at its end, by which it is known to be this one.
+        token: random bytes in it, by which it is known to be this one.
         decoded: the numbers of the sources in it.
     """
 
     path: str
     token: bytes
     decoded: Collection[int]
+    _mapped: _Mapped | None = None
 
-    def map(self, start: int, nbytes: int, end: int) -> Pixels | None:
-        """The bytes at `start`; None where the file is out of reach."""
-        try:
-            with open(self.path, "rb") as file:
-                if os.pread(file.fileno(), TOKEN_BYTES, end) != self.token:
-                    return None
-                return _map_file(file, start, nbytes)
-        except OSError:
-            return None
+    def map(self, token_at: int) -> _Mapped | None:
+        """The file, mapped; None where it is out of reach."""
+        if self._mapped is None:
+            try:
+                file = open(self.path, "r+b", buffering=0)  # noqa: SIM115 - _Mapped closes it
+            except OSError:
+                return None
+            if os.pread(file.fileno(), TOKEN_BYTES, token_at) == self.token:
+                self._mapped = _Mapped(file)
+            else:
+                file.close()
+        return self._mapped
+
+    def __reduce__(self) -> tuple[type[_Elsewhere], tuple[Any, ...]]:
+        return _Elsewhere, (self.path, self.token, self.decoded)
 
 
 class _PixelFile:
@@ -237,13 +326,10 @@ class _PixelFile:
 
     def write(self, start: int, data: Any) -> None:
         """Put bytes at an offset; moves all to disk where they pass the bound."""
-        view = memoryview(data).cast("B")
-        if self._in_memory and start + len(view) > self._bound:
+        if self._in_memory and start + memoryview(data).nbytes > self._bound:
             self._move_to_disk(start)
         try:
-            while view:
-                written = os.pwrite(self.file.fileno(), view, start)
-                view, start = view[written:], start + written
+            _write_at(self.file, start, data)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -254,6 +340,15 @@ class _PixelFile:
                 spill_folder(),
             ) from None
 
+    def duplicate(self) -> BinaryIO:
+        """The file under another descriptor."""
+        return open(os.dup(self.file.fileno()), "r+b", buffering=0)
+
+    def complete(self, token_at: int, size: int) -> None:
+        """Write the token and give the file its full size, most of which takes no room yet."""
+        _write_at(self.file, token_at, self.token)
+        os.truncate(self.file.fileno(), size)
+
     def _move_to_disk(self, size: int) -> None:
         memory, close = self.file, self._close
         self._in_memory = False
@@ -261,6 +356,13 @@ class _PixelFile:
         for start in range(0, size, BLOCK):
             self.write(start, os.pread(memory.fileno(), min(BLOCK, size - start), start))
         close()
+
+
+def _write_at(file: BinaryIO, start: int, data: Any) -> None:
+    view = memoryview(data).cast("B")
+    while view:
+        written = os.pwrite(file.fileno(), view, start)
+        view, start = view[written:], start + written
 
 
 def _close(file: BinaryIO, path: str, pid: int) -> None:
@@ -277,13 +379,6 @@ def spill_folder() -> str:
     if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK):  # noqa: S108 - see above
         return "/var/tmp"  # noqa: S108 - see above
     return tempfile.gettempdir()
-
-
-def _map_file(file: BinaryIO, start: int, nbytes: int) -> Pixels:
-    # "c": torch warns of arrays that are read-only; nobody writes, so nothing is copied
-    size = nbytes + SPARE_BYTES
-    mapped = np.memmap(file, np.uint8, mode="c", offset=start, shape=(size,))
-    return np.asarray(mapped)[:nbytes]
 
 
 def memory_limit() -> int:

@@ -14,6 +14,7 @@ from single_image_gen.recipe import MAX_PIXELS
 
 if TYPE_CHECKING:
     from single_image_gen.photo import srgb
+    from single_image_gen.photo.memory import Room
 
     Pixels = srgb.Pixels
 
@@ -62,11 +63,14 @@ class Source:
     Attributes:
         info: its name, size and digest.
         pixels: (height, width, 3) uint8 array in sRGB; not to be written to.
+        room: where what an engine derives from the pixels is shared with other processes, if
+            the pixels are.
         cache: what an engine derives from the pixels and keeps for as long as the source is kept.
     """
 
     info: SourceInfo
     pixels: Pixels
+    room: Room | None = None
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property

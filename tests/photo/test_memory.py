@@ -43,7 +43,7 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_p
         monkeypatch.delattr(os, "memfd_create", raising=False)
     else:
         bound = {"memory": 10**9, "disk": 0, "moved to disk": 15_000}[request.param]
-        monkeypatch.setattr(memory, "memory_limit", lambda: bound * 4)
+        monkeypatch.setattr(memory, "memory_limit", lambda: bound * 8)
     (tmp_path / "spill").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "spill"))
     monkeypatch.setattr("tempfile.tempdir", None)
@@ -120,6 +120,17 @@ def test_bytes_after_the_last_row_can_be_read(place: str, tmp_path: Path) -> Non
         while whole.base is not None and isinstance(whole.base, np.ndarray):
             whole = whole.base
         assert whole.nbytes >= 64 * 64 * 3 + SPARE_BYTES
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
+def test_many_sources_need_few_file_descriptors(place: str, paths: list[str]) -> None:
+    """A thousand sources at once are within the usual limit of 1,024."""
+    before = len(os.listdir("/proc/self/fd"))
+    sources = open_sources(paths)
+    copy = pickle.loads(pickle.dumps(sources))
+    check(sources, paths)
+    check(copy, paths)
+    assert len(os.listdir("/proc/self/fd")) <= before + 5  # file and mapping, of each its own
 
 
 def test_forked_children_share_and_may_decode(place: str, paths: list[str]) -> None:

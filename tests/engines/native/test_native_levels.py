@@ -1,10 +1,11 @@
-"""What is kept between images: levels within a bound, workspaces by thread, the library or a reason."""
+"""What is kept between images: levels with a source, workspaces by thread, the library or a reason."""
 
 from __future__ import annotations
 
 import dataclasses
-import gc
+import errno
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -23,16 +24,9 @@ from single_image_gen.draw.params import draw_params
 from single_image_gen.engines import choose_engine, load_engine, native
 from single_image_gen.engines.native import levels, library, workspace
 from single_image_gen.errors import EngineError, Notice
+from single_image_gen.photo.memory import SharedSources, open_sources
 
 RECIPES = pytest.mark.parametrize("base", [SCRIPT, PAPER], ids=["script", "paper"])
-
-
-@pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> levels._Kept:
-    """A bound of its own: nothing of other tests is counted."""
-    fresh = levels._Kept(levels.MAX_BYTES)
-    monkeypatch.setattr(levels, "_kept", fresh)
-    return fresh
 
 
 def render_some(source: native.Source, recipe: Recipe, images: int = 40) -> list[np.ndarray]:
@@ -40,7 +34,7 @@ def render_some(source: native.Source, recipe: Recipe, images: int = 40) -> list
     return [native.render(source, p, recipe) for p in draws]
 
 
-def test_a_level_is_a_bicubic_reduction(kept: levels._Kept):
+def test_a_level_is_a_bicubic_reduction():
     pixels = picture(1000, 750)
     made = levels.Levels(source_of(pixels)).make(5, workspace.thread_workspace())
     assert sorted(made.pixels) == [0, 1, 3, 5]
@@ -51,48 +45,74 @@ def test_a_level_is_a_bicubic_reduction(kept: levels._Kept):
         assert psnr(made.pixels[k], np.asarray(whole)) >= 38
 
 
+@pytest.fixture
+def shared(tmp_path: Path) -> SharedSources:
+    path = tmp_path / "photo.png"
+    Image.fromarray(picture(1400, 1050)).save(path, compress_level=1)
+    return open_sources([str(path)])
+
+
 @RECIPES
-def test_pixels_do_not_depend_on_what_is_kept(kept: levels._Kept, base: Recipe):
+def test_pixels_do_not_depend_on_where_levels_are(base: Recipe, shared: SharedSources):
+    """Levels of this process alone, levels in a shared file, and those that another has put there."""
     recipe = dataclasses.replace(base, img_size=20, scale=(4.0, 1.0))
-    mindful = source_of(picture(1400, 1050))
-    keeping = render_some(mindful, recipe)
-    assert kept.nbytes() > 0
-    kept.max_bytes = 0
-    forgetful = source_of(picture(1400, 1050))
-    dropping = render_some(forgetful, recipe)
-    assert kept.nbytes() == 0
-    assert sorted(levels.levels_of(forgetful).table.pixels) == [0]
-    assert all(np.array_equal(a, b) for a, b in zip(keeping, dropping, strict=True))
+    alone = source_of(picture(1400, 1050))
+    first, second = shared[0], pickle.loads(pickle.dumps(shared))[0]
+    made = [render_some(source, recipe) for source in (alone, first, second)]
+    assert all(
+        np.array_equal(a, b) for some in made[1:] for a, b in zip(made[0], some, strict=True)
+    )
+    numbers = [sorted(levels.levels_of(source).table.pixels) for source in (alone, first, second)]
+    assert len(numbers[0]) > 2
+    assert numbers[0] == numbers[1]
+    assert set(numbers[2]) <= set(numbers[1])
 
 
-def test_what_a_process_keeps_is_bounded(kept: levels._Kept):
-    kept.max_bytes = 1_500_000
+def test_a_level_is_made_once_for_all_processes(
+    shared: SharedSources, monkeypatch: pytest.MonkeyPatch
+):
+    made = levels.levels_of(shared[0]).make(5, workspace.thread_workspace())
+    monkeypatch.setattr(levels, "_reduced", None)
+    copy = levels.levels_of(pickle.loads(pickle.dumps(shared))[0])
+    found = copy.make(5, workspace.thread_workspace())
+    assert sorted(found.pixels) == [0, 5]  # not those that it was made of
+    assert np.array_equal(found.pixels[5], made.pixels[5])
+    with pytest.raises(TypeError):
+        copy.make(7, workspace.thread_workspace())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 900), (1400, 1050), (333, 77)])
+def test_all_levels_of_a_source_have_room(size: tuple[int, int], tmp_path: Path):
+    path = tmp_path / "photo.png"
+    Image.new("RGB", size, "red").save(path)
+    source = open_sources([str(path)])[0]
+    kept = levels.levels_of(source)
+    for k in range(1, library.MAX_LEVELS):
+        assert kept.make(k, workspace.thread_workspace()).pixels[k].base is not None  # of the file
+    assert all((pixels == (255, 0, 0)).all() for pixels in kept.table.pixels.values())
+
+
+def test_without_room_on_disk_a_process_keeps_its_levels_itself(
+    shared: SharedSources, monkeypatch: pytest.MonkeyPatch
+):
     recipe = dataclasses.replace(PAPER, img_size=20)
-    sources = [source_of(picture(640, 480).copy()) for _ in range(6)]
-    for _ in range(2):
-        for source in sources:
-            render_some(source, recipe, 30)
-            arrays = [levels.levels_of(s).table.pixels for s in sources]
-            held = sum(a.nbytes for table in arrays for k, a in table.items() if k)
-            assert held == kept.nbytes() <= 1_500_000
-    assert held > 500_000
+    expected = render_some(source_of(picture(1400, 1050)), recipe)
+    source = shared[0]
 
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-def test_the_room_of_a_source_comes_back_when_it_goes(kept: levels._Kept):
-    source = source_of(picture(1400, 1050).copy())
-    render_some(source, dataclasses.replace(PAPER, img_size=20))
-    assert kept.nbytes() > 0
-    del source
-    gc.collect()
-    assert kept.nbytes() == 0
+    monkeypatch.setattr(os, "pwrite", full)
+    assert all(
+        np.array_equal(a, b) for a, b in zip(render_some(source, recipe), expected, strict=True)
+    )
 
 
 @RECIPES
-def test_threads_share_a_source(kept: levels._Kept, base: Recipe):
-    """Levels are made, found and dropped by eight threads at once; the pixels stay the same."""
+def test_threads_share_a_source(base: Recipe):
+    """Levels are made and found by eight threads at once; the pixels stay the same."""
     recipe = dataclasses.replace(base, img_size=24, scale=(4.0, 1.0))
     expected = render_some(source_of(picture(1400, 1050)), recipe)
-    kept.max_bytes = 700_000  # room for some of them
     sources = [source_of(picture(1400, 1050).copy()) for _ in range(2)]
     barrier = threading.Barrier(8)
 
@@ -114,7 +134,7 @@ def test_a_source_is_not_written_to():
     assert np.array_equal(pixels, before)
 
 
-def test_a_source_too_large_for_levels_is_used_itself(kept: levels._Kept):
+def test_a_source_too_large_for_levels_is_used_itself():
     """Of 9,000 x 4,000 pixels the first two levels would be larger than any may be."""
     y, x = np.mgrid[:4000, :9000].astype(np.uint16)
     source = source_of(np.stack([x // 37, y // 19, (x + y) // 53], -1).astype(np.uint8))
