@@ -88,7 +88,8 @@ def check_room(survey: Survey, sources: Sources) -> None:
             f"{free.files:,}: --format webdataset makes fewer",
             survey.targetpath,
         )
-    if free.bytes is None:
+    uncompressed = 3 * survey.spec.recipe.img_size**2 + 2 * BLOCK  # more than any image takes
+    if free.bytes is None or uncompressed * survey.images <= free.bytes:
         return
     sizes = [_on_disk(survey.spec, size) for size in _measure(survey, sources, *QUICK).sizes]
     mean = fmean(sizes)

@@ -13,6 +13,7 @@ import os
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -34,6 +35,8 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # what a whole photograph needs. A file made of a million tiny parts would take minutes.
 PARSING_SECONDS = 1.0
 DECODING_SECONDS_PER_PIXEL = 100e-9
+JPEGS = ("JPEG", "MPO")
+JPEG_SIGNATURE = b"\xff\xd8\xff"
 PNG_BIT_DEPTH = 24  # its place in the file
 
 ORIENTATION = 0x0112  # the EXIF tag
@@ -112,20 +115,25 @@ def _formats() -> tuple[str, ...]:
 def _decode(data: bytes, max_pixels: int) -> tuple[Pixels, list[str]]:
     notices: list[str] = []
     file = _BudgetedFile(data)
-    with Image.open(file, formats=_formats()) as image:
+    # naming JPEG alone spares Pillow from loading all its decoders
+    formats = ("JPEG",) if data.startswith(JPEG_SIGNATURE) else _formats()
+    with Image.open(file, formats=formats) as image, ThreadPoolExecutor(1) as beside:
         width, height = image.size
         if width * height > max_pixels:
             raise DecodeError(f"{width} x {height} is more than --max_pixels {max_pixels}")
         if width < 1 or height < 1:
             raise DecodeError(f"{width} x {height} has no pixels")
         _check_kind(image, data)
-        _check_whole(image, data, notices)
+        _check_whole(image, data)
+        damaged = beside.submit(_is_damaged, image.format, data)  # takes as long as decoding
         if getattr(image, "is_animated", False) and image.format != "MPO":
             notices.append("an animation, or several pages: the first frame is used")
         to_srgb = Converter(image, notices)
         file.allow(width * height * DECODING_SECONDS_PER_PIXEL)
         with _no_stderr() if image.format == "TIFF" else contextlib.nullcontext():
             image.load()
+        if damaged.result():
+            notices.append("the JPEG is damaged inside: parts of it may be gray or displaced")
         return to_srgb.pixels(_upright(image, notices)), notices
 
 
@@ -163,20 +171,21 @@ def _check_kind(image: Image.Image, data: bytes) -> None:
             )
 
 
-def _check_whole(image: Image.Image, data: bytes, notices: list[str]) -> None:
-    """Refuse a file without its end, which Pillow would accept; tell of a damaged JPEG."""
+def _check_whole(image: Image.Image, data: bytes) -> None:
+    """Refuse a file without its end, which Pillow would accept."""
     complete = True
-    if image.format in ("JPEG", "MPO"):
-        structure = read_structure(data)
-        complete = structure.complete
-        if complete and is_damaged(data, structure):
-            notices.append("the JPEG is damaged inside: parts of it may be gray or displaced")
+    if image.format in JPEGS:
+        complete = read_structure(data).complete
     elif image.format == "PNG":
         complete = b"IEND\xaeB`\x82" in data
     elif image.format == "GIF":
         complete = data.rstrip(b"\0\r\n ").endswith(b";")
     if not complete:
         raise DecodeError("the file is truncated: its end is missing")
+
+
+def _is_damaged(kind: str | None, data: bytes) -> bool:
+    return kind in JPEGS and is_damaged(data, read_structure(data))
 
 
 @contextlib.contextmanager

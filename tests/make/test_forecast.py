@@ -261,7 +261,7 @@ def test_a_run_that_replaces_a_dataset_is_not_refused_for_room(
 def test_the_check_renders_for_a_bounded_time(
     opened, tmp_path: Path, disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk(10**15)
+    there = survey(opened, tmp_path)
     render = load_engine("native")
     calls = []
 
@@ -270,17 +270,22 @@ def test_the_check_renders_for_a_bounded_time(
         return render(*arguments, **options)
 
     monkeypatch.setattr(single_image_gen.make.forecast, "load_engine", lambda _: slow)
-    check_room(survey(opened, tmp_path), opened)
+    disk(21_000 * there.images)
+    check_room(there, opened)  # uncompressed they would fit
+    assert not calls
+    disk(10_000 * there.images)
+    check_room(there, opened)
     assert 4 <= len(calls) <= 5
 
 
 @pytest.mark.parametrize("num_imgs", [100, 100_000])
-def test_of_many_sources_only_a_few_are_decoded(num_imgs: int, tmp_path: Path) -> None:
+def test_of_many_sources_only_a_few_are_decoded(num_imgs: int, tmp_path: Path, disk) -> None:
     for k in range(9):
         Image.fromarray(photo_pixels(60, 40, seed=k)).save(tmp_path / f"{k}.png")
     opened = Asked(open_sources([str(tmp_path / f"{k}.png") for k in range(9)]))
     spec = DatasetSpec(opened.sources.infos, replace(SCRIPT, img_size=16), num_imgs=num_imgs)
     there = survey_target(str(tmp_path), spec, WHOLE, **KEEP)
+    disk(8000 * num_imgs)  # not enough for uncompressed images, so that some are rendered
     check_room(there, opened)
     assert opened.asked == {0, 2, 4, 6}
     foretold = forecast(there, opened, 1)
