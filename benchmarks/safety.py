@@ -160,7 +160,7 @@ def journals(
 
 # All of the dataset in the target, less what is done.
 PLAN = """
-from single_image_gen.target.resume import read_target
+from single_image_gen.target.lifecycle import read_target
 from single_image_gen.dataset.batches import Plan
 from single_image_gen.target.files import Target
 

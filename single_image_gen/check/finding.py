@@ -1,12 +1,11 @@
-"""What can be wrong with the files of a dataset, and how they are read to find out."""
+"""What can be wrong with the files of a dataset."""
 
 from __future__ import annotations
 
+import errno
 import io
-import os
-import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image, UnidentifiedImageError
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 
 CHANGED = "its bytes are not those that were written"
+FOREIGN = "not part of the dataset"
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,18 @@ class Finding:
     member: str | None = None
     images: int | None = None
 
+    @staticmethod
+    def of_error(
+        error: OSError, file: str, index: int | None = None, images: int | None = None
+    ) -> Finding:
+        """A file or folder that cannot be opened or read."""
+        if isinstance(error, FileNotFoundError):
+            return Finding("missing", file, "missing", index, images=images)
+        reason = f"cannot be read: {error.strerror}"
+        if error.errno == errno.ELOOP:
+            reason = "a link is in its place"
+        return Finding("damaged", file, reason, index, images=images)
+
     def __str__(self) -> str:
         return self._text(f": {self.reason}")
 
@@ -54,6 +66,11 @@ class Finding:
         member = "" if self.member is None else f": {self.member}"
         images = "" if self.images is None else f" ({counted(self.images, 'image')})"
         return printable(f"{self.file}{member}{reason}{images}")
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding as JSON values, without its kind."""
+        fields = {name: getattr(self, name) for name in ("file", "index", "member", "images")}
+        return {**{k: v for k, v in fields.items() if v is not None}, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -75,64 +92,6 @@ class Checked:
     bad: tuple[int, ...]
     intact: int
     bytes: int
-
-
-class Unreadable(Exception):  # noqa: N818 - it says what the file is
-    """A file that is missing or cannot be read; `kind` is that of the finding."""
-
-    def __init__(self, kind: Kind, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
-
-
-def open_regular(path: str, folder: int) -> tuple[int, int]:
-    """(descriptor, size) of a regular file below a directory handle; links are not followed.
-
-    Raises:
-        Unreadable: it is missing, is no regular file or cannot be opened.
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        fd = os.open(path, flags, dir_fd=folder)
-    except OSError as error:
-        raise unreadable(path, folder, error) from None
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(fd)
-        what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        raise Unreadable("damaged", f"{what} is in its place")
-    return fd, status.st_size
-
-
-def unreadable(path: str, folder: int, error: OSError) -> Unreadable:
-    """Why a path below a directory handle could not be opened."""
-    if isinstance(error, FileNotFoundError):
-        return Unreadable("missing", "missing")
-    try:
-        if stat.S_ISLNK(os.stat(path, dir_fd=folder, follow_symlinks=False).st_mode):
-            return Unreadable("damaged", "a link is in its place")
-    except OSError:
-        pass  # the first error tells more
-    return Unreadable("damaged", f"cannot be read: {error.strerror}")
-
-
-def read_regular(path: str, folder: int) -> bytes:
-    """The bytes of a regular file below a directory handle.
-
-    Raises:
-        Unreadable: it is missing, is no regular file or cannot be read.
-    """
-    # without a file object around it: that takes as long as reading a small file
-    fd, size = open_regular(path, folder)
-    try:
-        data = os.read(fd, size + 1)
-        while len(data) < size and (more := os.read(fd, size - len(data))):
-            data += more
-    except OSError as error:
-        raise Unreadable("damaged", f"cannot be read: {error.strerror}") from None
-    finally:
-        os.close(fd)
-    return data
 
 
 def jpeg_fault(jpeg: bytes, spec: DatasetSpec) -> str | None:

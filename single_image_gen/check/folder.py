@@ -6,28 +6,19 @@ whose CRC-32 differs is read again and decoded, to say what is wrong with it.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import zlib
 from typing import TYPE_CHECKING
 
-from single_image_gen.check.finding import (
-    CHANGED,
-    Checked,
-    Finding,
-    Unreadable,
-    jpeg_fault,
-    read_regular,
-    unreadable,
-)
-from single_image_gen.target.journal import BatchRecord
+from single_image_gen.check.finding import CHANGED, Checked, Finding, jpeg_fault
+from single_image_gen.target.journal import RecordBuilder
 from single_image_gen.target.layout import TRAIN, image_path
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Container, Sequence
 
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.files import Target
+    from single_image_gen.target.journal import BatchRecord
 
 # Files hashed in one call, which releases the GIL for a while. More of them no longer fit in a
 # processor's cache, which costs more than it gains.
@@ -35,8 +26,8 @@ CHUNK = 4
 
 
 def check_class_folders(
-    target: Target, spec: DatasetSpec, batches: Iterable[BatchRecord]
-) -> tuple[list[Finding], dict[int, Unreadable]]:
+    target: Target, spec: DatasetSpec, batches: Sequence[range]
+) -> dict[int, Finding]:
     """Class folders that are missing or unreadable as a whole.
 
     Args:
@@ -45,40 +36,30 @@ def check_class_folders(
         batches: the finished ones; a class without a finished image needs no folder.
 
     Returns:
-        The findings, one for all classes if it is their common parent; and by the number of its
-        source what is wrong with each folder.
+        By the number of the source, what is wrong with its folder: the same finding for all if it
+        is their common parent.
     """
-    finished = list(batches)
-    sources = len(spec.sources)
-    if finished and (fault := _folder_fault(target, TRAIN)):
-        images = sum(batch.count for batch in finished)
-        finding = Finding(fault.kind, TRAIN, str(fault), images=images)
-        return [finding], dict.fromkeys(range(sources), fault)
-    findings, faults = [], {}
-    for number, source in enumerate(spec.sources):
-        path = f"{TRAIN}/{source.class_name}"
-        if not (fault := _folder_fault(target, path)):
-            continue
-        images = sum(
-            len(range(batch.first + (number - batch.first) % sources, batch.stop, sources))
-            for batch in finished
-        )
-        if images:
-            faults[number] = fault
-            findings.append(Finding(fault.kind, path, str(fault), images=images))
-    return findings, faults
-
-
-def _folder_fault(target: Target, path: str) -> Unreadable | None:
-    try:
-        os.close(target.open_folder(path))
-    except OSError as error:
-        return unreadable(path, target.fd, error)
-    return None
+    count = len(spec.sources)
+    places = {TRAIN: range(count)}
+    places |= {f"{TRAIN}/{spec.class_name(k)}": range(k, k + 1) for k in range(count)}
+    findings: dict[int, Finding] = {}
+    for path, numbers in places.items():
+        try:
+            os.close(target.open_folder(path))
+        except OSError as error:
+            images = sum(
+                len(range(batch.start + (k - batch.start) % count, batch.stop, count))
+                for batch in batches
+                for k in numbers
+            )
+            if images:
+                finding = Finding.of_error(error, path, images=images)
+                findings |= dict.fromkeys(set(numbers) - findings.keys(), finding)
+    return findings
 
 
 def check_files(
-    target: Target, spec: DatasetSpec, record: BatchRecord, faults: dict[int, Unreadable]
+    target: Target, spec: DatasetSpec, record: BatchRecord, faults: dict[int, Finding]
 ) -> Checked:
     """Compare a batch of a folder dataset with its record.
 
@@ -86,60 +67,48 @@ def check_files(
         target: the dataset.
         spec: what it should hold.
         record: what the journal says of the batch.
-        faults: see `check_class_folders`: no image of these classes is read or named.
+        faults: from `check_class_folders`: no image of these classes is read or named.
     """
-    actual, crcs, findings, size = _read(target, spec, record.indices, faults)
+    builder, findings = _read(target, spec, record.indices, faults)
+    actual = builder.record() if len(builder.crcs) == record.count else None
     if actual == record:
         actual = record  # one object: there may be millions of checksums in all
     elif actual is None or actual.digest != record.digest:
-        findings.update(_compare(target, spec, record, crcs))
+        findings |= _compare(target, spec, record, builder.crcs)
     unread = [k for k in record.indices if spec.source_index(k) in faults] if faults else []
-    bad = [k for k in unread if faults[spec.source_index(k)].kind == "missing"]
+    bad = {k for k in unread if faults[spec.source_index(k)].kind == "missing"} | findings.keys()
     found = tuple(findings[index] for index in sorted(findings))
     intact = record.count - len(found) - len(unread)
-    return Checked(record, actual, found, tuple(sorted({*bad, *findings})), intact, size)
+    return Checked(record, actual, found, tuple(sorted(bad)), intact, builder.bytes)
 
 
 def record_of_files(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:
     """The record of a batch as its files are; None if one of them, or a folder, cannot be read."""
-    classes = {spec.class_name(index) for index in batch[: len(spec.sources)]}
-    if any(_folder_fault(target, f"{TRAIN}/{name}") for name in classes):
-        return None
-    return _read(target, spec, batch)[0]
+    builder, _ = _read(target, spec, batch, check_class_folders(target, spec, [batch]))
+    return builder.record() if len(builder.crcs) == len(batch) else None
 
 
 def _read(
-    target: Target, spec: DatasetSpec, batch: range, skipped: Collection[int] = ()
-) -> tuple[BatchRecord | None, dict[int, str], dict[int, Finding], int]:
-    """The record of the files as they are; by index, CRC-32 and finding of each; their size.
-
-    The record is None if a file cannot be read, or is of one of the sources that are skipped.
-    """
-    digest = hashlib.sha256()
-    crcs: dict[int, str] = {}
+    target: Target, spec: DatasetSpec, batch: range, skipped: Container[int]
+) -> tuple[RecordBuilder, dict[int, Finding]]:
+    """Read the files, but not those of the skipped sources; by index, which cannot be read."""
+    builder = RecordBuilder(spec, batch)
     findings: dict[int, Finding] = {}
-    size = 0
     for start in range(0, len(batch), CHUNK):
         chunk: list[bytes] = []
         for index in batch[start : start + CHUNK]:
-            if skipped and spec.source_index(index) in skipped:
+            if spec.source_index(index) in skipped:
                 continue
             path = image_path(spec, index)
             try:
-                data = read_regular(path, target.fd)
-            except Unreadable as why:
-                findings[index] = Finding(why.kind, path, str(why), index)
-                continue
-            chunk.append(data)
-            crcs[index] = f"{zlib.crc32(data):08x}"
-        joined = b"".join(chunk)
-        digest.update(joined)
-        size += len(joined)
-    if len(crcs) < len(batch):
-        return None, crcs, findings, size
-    crc32 = "".join(crcs.values())
-    fields = (batch.start, batch.stop, len(batch), size, spec.digest, digest.hexdigest(), crc32)
-    return BatchRecord(*fields), crcs, findings, size
+                data = target.read(path)
+            except OSError as error:
+                findings[index] = Finding.of_error(error, path, index)
+            else:
+                chunk.append(data)
+                builder.add_image(index, data)
+        builder.add_bytes(b"".join(chunk))
+    return builder, findings
 
 
 def _compare(
@@ -151,11 +120,10 @@ def _compare(
     for index in [index for index, crc in crcs.items() if crc != record.crc(index)]:
         path = image_path(spec, index)
         owner = owners.get(crcs[index])
+        changed = CHANGED if owner is None else f"{CHANGED}: they are those of image {owner}"
         try:
-            fault = jpeg_fault(read_regular(path, target.fd), spec)
-        except Unreadable as why:
-            fault = str(why)
-        if fault is None:
-            fault = CHANGED if owner is None else f"{CHANGED}: they are those of image {owner}"
-        findings[index] = Finding("damaged", path, fault, index)
+            reason = jpeg_fault(target.read(path), spec) or changed
+            findings[index] = Finding("damaged", path, reason, index)
+        except OSError as error:
+            findings[index] = Finding.of_error(error, path, index)
     return findings

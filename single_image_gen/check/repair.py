@@ -23,14 +23,7 @@ from single_image_gen.make.rerender import jpegs, open_needed_sources, sensible_
 from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import read_journal, write_journal, write_marker
-from single_image_gen.target.layout import (
-    BATCHES,
-    DATASET,
-    INFO,
-    PREVIEW,
-    image_path,
-    parse_marker_name,
-)
+from single_image_gen.target.layout import DATASET, INFO, PREVIEW, image_path, parse_marker_name
 from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import target_metadata
 from single_image_gen.target.versions import version_mismatch
@@ -49,7 +42,7 @@ if TYPE_CHECKING:
     from single_image_gen.target.journal import BatchRecord
     from single_image_gen.workers.task import Task
 
-# Something else than a file is in the place of an image or tar: it is not ours, so it stays.
+# What is in the place of an image or tar is not a file, so not the program's: it stays.
 _OCCUPIED = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
 
 
@@ -69,6 +62,11 @@ class Remake:
     ranges: tuple[Range, ...]
     record: BatchRecord | None
     exact: bool
+
+    def allows(self, index: int, jpeg: bytes) -> bool:
+        """Whether these are the bytes that the image had."""
+        recorded = self.record and self.record.crc(index)
+        return self.exact or recorded == f"{zlib.crc32(jpeg):08x}"
 
 
 def repair(
@@ -110,14 +108,12 @@ def repair(
         return report
     if not report.findings:
         return replace(report, made=0, kept=report.intact)
+    sources = functools.partial(open_needed_sources, spec, imgpath=imgpath, max_pixels=max_pixels)
     with Target(path) as target, RunLock(target) as lock:
         if not lock.take():
             raise TargetError(f"{path}: a run or another repair is at work there: wait for its end")
         try:
-            sources_of = functools.partial(
-                open_needed_sources, imgpath=imgpath, max_pixels=max_pixels
-            )
-            made = _repair(target, report, spec, sources_of, threads, quiet=quiet)
+            made = _repair(target, report, spec, sources, threads, quiet=quiet)
         except BaseException:
             if not report.unfinished:
                 target.remove_work()
@@ -132,38 +128,35 @@ def _repair(
     target: Target,
     report: Report,
     spec: DatasetSpec,
-    sources_of: Callable[[DatasetSpec, Sequence[Range]], Sources],
+    open_sources: Callable[[list[Range]], Sources],
     threads: int | None,
     *,
     quiet: bool,
 ) -> int:
-    """Repair a target in which nobody else works; how many images were put in place."""
+    """Repair a target whose lock is held; how many images were put in place."""
     metadata = target_metadata(target)
     if metadata is None or metadata.spec != spec:
         raise TargetError(f"{target.path}: its {DATASET} has changed since it was read: try again")
     remakes = list(_remakes(report, spec, exact=not version_mismatch(metadata)))
     ranges = [part for remake in remakes for part in remake.ranges]
+    tasks: list[Task[int | None]] = [functools.partial(do_remake, remake=r) for r in remakes]
     wrong = {finding.file for finding in report.findings}
     seen = [(0, min(COUNT, spec.num_imgs))] if PREVIEW in wrong else []
+    tasks += [make_preview] if seen else []
     made = 0
-    if ranges or seen:
-        sources = sources_of(spec, ranges + seen)
-        work = Work(spec, os.path.abspath(target.path), sources, durable=False)
-        tasks: list[Task[int | None]] = [
-            functools.partial(do_remake, remake=remake) for remake in remakes
-        ]
-        tasks += [make_preview] if seen else []
-        progress = Progress(sum(stop - first for first, stop in ranges), 0, quiet=quiet)
+    if tasks:
+        work = Work(spec, os.path.abspath(target.path), open_sources(ranges + seen), durable=False)
+        workers = Workers(threads or sensible_threads(ranges))
         with (
-            open_pool(Workers(threads or sensible_threads(ranges)), len(tasks)) as pool,
-            progress,
+            open_pool(workers, len(tasks)) as pool,
+            Progress(sum(b - a for a, b in ranges), 0, quiet=quiet) as progress,
             contextlib.closing(pool.run(work, tasks)) as results,
         ):
             for images in filter(None, results):  # None for the contact sheet
                 made += images
                 progress.add(images)
     if INFO in wrong:
-        target.place(info_json(spec, Plan(spec.num_imgs, spec.batch_size)), INFO)
+        target.place(info_json(spec), INFO)
     target.sync()  # before the journal says so
     _restore_journal(target, spec, report, remakes)
     return made
@@ -196,24 +189,25 @@ def do_remake(work: Work, remake: Remake) -> int:
 def _remake_files(target: Target, work: Work, remake: Remake) -> int:
     images = 0
     for index, jpeg in jpegs(work, remake.ranges):
-        if not _may_replace(remake, index, jpeg):
-            continue
-        try:
-            target.place(jpeg, image_path(work.spec, index), parents=True)
-        except OSError as error:
-            if error.errno not in _OCCUPIED:
-                raise
-        else:
-            images += 1
+        if remake.allows(index, jpeg):
+            try:
+                target.place(jpeg, image_path(work.spec, index), parents=True)
+                images += 1
+            except OSError as error:
+                if error.errno not in _OCCUPIED:
+                    raise
     return images
 
 
+class _Differs(Exception):  # noqa: N818 - it says what happened
+    """An image does not come out as recorded, so its tar is not put in place."""
+
+
 def _remake_tar(target: Target, work: Work, remake: Remake) -> int:
-    batch = remake.batch
     try:
-        with TarWriter(target, work.spec, batch) as writer:
-            for sample in make_samples(work.spec, work.sources, work.load_engine(), batch):
-                if not _may_replace(remake, sample.index, sample.jpeg):
+        with TarWriter(target, work.spec, remake.batch) as writer:
+            for sample in make_samples(work.spec, work.sources, work.load_engine(), remake.batch):
+                if not remake.allows(sample.index, sample.jpeg):
                     raise _Differs
                 writer.write(sample)
                 work.report(1)
@@ -223,23 +217,13 @@ def _remake_tar(target: Target, work: Work, remake: Remake) -> int:
         if error.errno not in _OCCUPIED:
             raise
         return 0
-    return len(batch)
-
-
-class _Differs(Exception):  # noqa: N818 - it says what happened
-    """An image does not come out as recorded, so its tar is not put in place."""
-
-
-def _may_replace(remake: Remake, index: int, jpeg: bytes) -> bool:
-    if remake.exact:
-        return True
-    return remake.record is not None and remake.record.crc(index) == f"{zlib.crc32(jpeg):08x}"
+    return len(remake.batch)
 
 
 def _restore_journal(
     target: Target, spec: DatasetSpec, report: Report, remakes: list[Remake]
 ) -> None:
-    """Write the records that were lost or changed; tidy up if the dataset is finished.
+    """Write the records that were lost or changed; remove the work folder of a finished dataset.
 
     The images of those batches were made just now by the dataset's versions, or have the recorded
     digest or checksums: the files are right, and the records follow them.
@@ -250,20 +234,13 @@ def _restore_journal(
     actual |= {batch: record_of(target, spec, batch) for batch in remade}
     journal = read_journal(target, spec)
     records = {record.indices: record for record in journal.records}
-    changed = {
-        batch: record
-        for batch, record in actual.items()
-        if record is not None and record != records.get(batch)
-    }
-    records |= changed
-    if not report.unfinished or IndexSet(records).covers(range(spec.num_imgs)):
-        only_lines = all(entry.where == BATCHES for entry in journal.entries)
-        if records and (changed or journal.faults or not only_lines):
-            write_journal(target, sorted(records.values(), key=lambda record: record.first))
-        target.remove_work(parse_marker_name)
+    changed = [r for batch, r in actual.items() if r is not None and r != records.get(batch)]
+    records |= {record.indices: record for record in changed}
+    if report.unfinished and not IndexSet(records).covers(range(spec.num_imgs)):
+        for record in changed:
+            write_marker(target, record)
         return
-    lines = [e.record.indices for e in journal.entries if e.record and e.where == BATCHES]
-    if not changed.keys().isdisjoint(lines):
-        write_journal(target, (records[batch] for batch in lines))
-    for batch in changed.keys() - set(lines):
-        write_marker(target, changed[batch])
+    lines = tuple(sorted(records.values(), key=lambda record: record.first))
+    if lines and (lines != journal.lines or journal.faults):
+        write_journal(target, lines)
+    target.remove_work(parse_marker_name)

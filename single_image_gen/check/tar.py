@@ -6,24 +6,15 @@ Python's `tarfile`, to name the members that are wrong; a repair makes the whole
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tarfile
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
-from single_image_gen.check.finding import (
-    CHANGED,
-    Checked,
-    Finding,
-    Unreadable,
-    jpeg_fault,
-    open_regular,
-    unreadable,
-)
+from single_image_gen.check.finding import CHANGED, FOREIGN, Checked, Finding, jpeg_fault
 from single_image_gen.dataset.sample import Sample
 from single_image_gen.dataset.spec import draw_range
-from single_image_gen.target.journal import BatchRecord
+from single_image_gen.target.journal import RecordBuilder
 from single_image_gen.target.layout import sample_key, tar_name
 from single_image_gen.target.writers import members
 
@@ -32,6 +23,7 @@ if TYPE_CHECKING:
 
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.files import Target
+    from single_image_gen.target.journal import BatchRecord
 
 BLOCK = tarfile.BLOCKSIZE  # a member is a block of header, then its bytes, padded to whole blocks
 BUFFER = 2**20
@@ -43,60 +35,54 @@ def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> Checked
     everything = tuple(record.indices)  # a tar is made again as a whole
     size = 0
     try:
-        fd, size = open_regular(tar, target.fd)
-        with open(fd, "rb", BUFFER) as file:
-            actual = _read(file, size, spec, record.indices)
+        with open(target.open_regular(tar), "rb", BUFFER) as file:
+            size = os.fstat(file.fileno()).st_size
+            actual = _read(file, spec, record.indices)
             if actual is not None and actual.digest == record.digest:
                 return Checked(record, actual, (), (), record.count, size)
             findings, bad = _compare(file, size, spec, record)
-    except (Unreadable, OSError) as error:
-        why = error if isinstance(error, Unreadable) else unreadable(tar, target.fd, error)
-        finding = Finding(why.kind, tar, str(why), images=record.count)
+    except OSError as error:
+        finding = Finding.of_error(error, tar, images=record.count)
         return Checked(record, None, (finding,), everything, 0, size)
     if not findings:
         around = "its images are there, but the bytes around its members (headers, padding or end) "
-        reason = around + "are not those that were written"
-        findings = [Finding("damaged", tar, reason)]
+        findings = [Finding("damaged", tar, around + "are not those that were written")]
     return Checked(record, None, tuple(findings), everything, record.count - len(bad), size)
 
 
 def record_of_tar(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:
     """The record of a tar as it is; None if it cannot be read or is not laid out as written."""
     try:
-        fd, size = open_regular(tar_name(batch.start // spec.batch_size), target.fd)
-    except Unreadable:
+        with open(target.open_regular(tar_name(batch.start // spec.batch_size)), "rb") as file:
+            return _read(file, spec, batch)
+    except OSError:
         return None
-    with open(fd, "rb", BUFFER) as file:
-        return _read(file, size, spec, batch)
 
 
-def _read(file: BinaryIO, size: int, spec: DatasetSpec, batch: range) -> BatchRecord | None:
+def _read(file: BinaryIO, spec: DatasetSpec, batch: range) -> BatchRecord | None:
     """The record of a tar as it is; None if it is not laid out as the program writes it.
 
     Of the headers only the sizes are read: the digest covers the rest.
     """
-    digest = hashlib.sha256()
-    crcs: list[str] = []
+    builder = RecordBuilder(spec, batch)
 
     def take(count: int) -> bytes:
         data = file.read(count)
-        digest.update(data)
+        builder.add_bytes(data)
         return data
 
     try:
-        for _ in batch:
+        for index in batch:
             for ending in ("cls", "jpg", "json"):
                 length = int(take(BLOCK)[124:135], 8)
                 data = take(-(-length // BLOCK) * BLOCK)
                 if ending == "jpg":
-                    crcs.append(f"{zlib.crc32(memoryview(data)[:length]):08x}")
-    except ValueError:  # no number
+                    builder.add_image(index, memoryview(data)[:length])
+    except ValueError:  # not a number
         return None
     while take(BUFFER):
         pass
-    crc32 = "".join(crcs)
-    fields = (batch.start, batch.stop, len(batch), size, spec.digest, digest.hexdigest(), crc32)
-    return BatchRecord(*fields)
+    return builder.record()
 
 
 def _compare(
@@ -107,27 +93,30 @@ def _compare(
     there, end = _members(file, size)
     findings: list[Finding] = []
     lost: list[Finding] = []  # after the last member that was found
+    bad: set[int] = set()
     for index, name, expected in _expected(spec, record):
-        if name not in there:
+        member = there.pop(name, None)
+        if member is None:
+            bad.add(index)
             reason = "missing, or its header is damaged"
             lost.append(Finding("missing", tar, reason, index, name))
             continue
         findings += lost
         lost = []
-        data = os.pread(file.fileno(), there[name].size, there.pop(name).offset_data)
-        fault = None
-        if expected is None and f"{zlib.crc32(data):08x}" != record.crc(index):
-            fault = jpeg_fault(data, spec) or CHANGED
-        elif expected is not None and data != expected:
-            fault = CHANGED
-        if fault is not None:
-            findings.append(Finding("damaged", tar, fault, index, name))
-    bad = {finding.index for finding in [*findings, *lost] if finding.index is not None}
+        data = os.pread(file.fileno(), member.size, member.offset_data)
+        if expected is None:
+            intact = f"{zlib.crc32(data):08x}" == record.crc(index)
+        else:
+            intact = data == expected
+        if not intact:
+            bad.add(index)
+            reason = (jpeg_fault(data, spec) if expected is None else None) or CHANGED
+            findings.append(Finding("damaged", tar, reason, index, name))
     if len(lost) > 1:
         reason = f"its structure is damaged from byte {end:,} on"
         images = len({finding.index for finding in lost})
         lost = [Finding("damaged", tar, reason, images=images)]
-    foreign = [Finding("foreign", tar, "no part of the dataset", None, name) for name in there]
+    foreign = [Finding("foreign", tar, FOREIGN, None, name) for name in there]
     return [*findings, *lost, *foreign], bad
 
 

@@ -27,15 +27,16 @@ from single_image_gen.target.layout import (
     MARKERS,
     TRAIN,
     WORK,
+    marker_path,
     parse_marker_name,
 )
-from single_image_gen.target.metadata import target_metadata
+from single_image_gen.target.metadata import parse_metadata
 from single_image_gen.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from single_image_gen.check.finding import Checked, Kind, Unreadable
+    from single_image_gen.check.finding import Checked, Kind
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.journal import BatchRecord
 
@@ -94,7 +95,7 @@ class Report:
                 "back (the command that made it writes one to another --targetpath)"
             )
             return
-        yield f"{target}: {'; '.join(filter(None, self._sums(self.spec.num_imgs)))}"
+        yield f"{target}: {'; '.join(self._sums(self.spec.num_imgs))}"
         if advice := "; ".join(self._advice()):
             yield advice
 
@@ -102,8 +103,9 @@ class Report:
         about = f"{self.intact:,} of {counted(num_imgs, 'image')} intact"
         if self.made is not None:
             about += f" ({self.made:,} made again, {self.kept:,} intact ones kept)"
-        unrecorded = sum(map(len, self.unrecorded))
-        yield about + (f", {unrecorded:,} without a record to check them by" if unrecorded else "")
+        if unrecorded := sum(map(len, self.unrecorded)):
+            about += f", {unrecorded:,} without a record to check them by"
+        yield about
         if self.unfinished:
             yield f"{self.unfinished:,} not made yet"
         counts: Counter[Kind] = Counter()
@@ -112,16 +114,18 @@ class Report:
         sums = [f"{counts[kind]:,} {kind}" for kind in KINDS[:-1] if counts[kind]]
         if counts["record"]:
             sums.append(counted(counts["record"], "wrong record"))
-        yield ", ".join(sums) or ("" if self.unfinished else "all is well")
+        if sums or self.ok:
+            yield ", ".join(sums) or "all is well"
 
     def _advice(self) -> Iterator[str]:
+        # a member that does not belong in a tar goes when the tar is made again
         foreign = [f for f in self.findings if f.kind == "foreign" and f.member is None]
-        ours = [f for f in self.findings if f.kind != "foreign" or f.member is not None]
+        ours = [f for f in self.findings if f not in foreign]
         if self.unfinished:  # a rerun makes lost records again, too
             yield "rerun the command that began it to make the rest"
             ours = [f for f in ours if f.kind != "record"]
         if ours and self.made is None:
-            yield "--repair mends what is damaged, missing or wrong"
+            yield "--repair restores what is damaged, missing or wrong"
         elif ours:
             yield "what is still wrong could not be repaired"
         if foreign:
@@ -129,9 +133,9 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
-        kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
-        for finding in self.findings:
-            kinds[finding.kind].append(finding_json(finding))
+        findings: dict[str, Any] = {
+            k: [f.as_json() for f in self.findings if f.kind == k] for k in KINDS
+        }
         return {
             "target": self.targetpath,
             "ok": self.ok,
@@ -140,14 +144,8 @@ class Report:
             "unfinished": self.unfinished,
             "bytes": self.bytes,
             **({} if self.made is None else {"made": self.made, "kept": self.kept}),
-            **kinds,
+            **findings,
         }
-
-
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """A finding as JSON values, without its kind."""
-    fields = {name: getattr(finding, name) for name in ("file", "index", "member", "images")}
-    return {**{k: v for k, v in fields.items() if v is not None}, "reason": finding.reason}
 
 
 def verify(targetpath: str | os.PathLike[str], *, quiet: bool = True) -> Report:
@@ -162,27 +160,23 @@ def verify(targetpath: str | os.PathLike[str], *, quiet: bool = True) -> Report:
         OSError: it cannot be read.
     """
     targetpath = os.fspath(targetpath)
-    place = os.path.join(targetpath, DATASET)
+    path = os.path.join(targetpath, DATASET)
     with Target(targetpath) as target:
         try:
-            metadata = target_metadata(target)
-            if metadata is not None:
-                return _verify(target, metadata.spec, quiet=quiet)
-        except DatasetMismatch as error:
-            return _unknown(targetpath, "damaged", str(error).removeprefix(f"{place} is "))
+            data = target.read(DATASET)
         except OSError as error:
-            if error.filename != place:
-                raise
-            return _unknown(targetpath, "damaged", f"cannot be read: {error.strerror}")
-        if not {BATCHES, INFO, TRAIN}.intersection(target.names(".")):
-            raise DatasetMismatch(
-                f"{targetpath} holds no {DATASET}: name the folder that does, a dataset's root"
-            )
-    return _unknown(targetpath, "missing", "missing")
-
-
-def _unknown(targetpath: str, kind: Kind, reason: str) -> Report:
-    return Report(targetpath, None, (Finding(kind, DATASET, reason),))
+            finding = Finding.of_error(error, DATASET)
+            known = {BATCHES, INFO, TRAIN}.intersection(target.names("."))
+            if finding.kind == "missing" and not known:
+                raise DatasetMismatch(
+                    f"{targetpath} holds no {DATASET}: name the folder that does, a dataset's root"
+                ) from None
+            return Report(targetpath, None, (finding,))
+        try:
+            return _verify(target, parse_metadata(data, path).spec, quiet=quiet)
+        except DatasetMismatch as error:
+            finding = Finding("damaged", DATASET, str(error).removeprefix(f"{path} is "))
+            return Report(targetpath, None, (finding,))
 
 
 def _verify(target: Target, spec: DatasetSpec, *, quiet: bool) -> Report:
@@ -192,31 +186,35 @@ def _verify(target: Target, spec: DatasetSpec, *, quiet: bool) -> Report:
     unrecorded = gaps if _is_finished(target, spec, gaps) else ()
     unfinished = sum(map(len, gaps)) - sum(map(len, unrecorded))
     for gap in unrecorded:
-        images = f"images {gap.start} to {gap.stop - 1}"
-        reason = f"no record of {images}, so they cannot be checked"
+        reason = f"no record of {_images(gap)}, so they cannot be checked"
         findings.append(Finding("record", BATCHES, reason))
     if not unfinished:
         findings += check_other_files(target, spec)
         if os.path.lexists(os.path.join(target.path, WORK)):
-            reason = "left over from a run that was stopped (a rerun, or --repair, tidies up)"
+            reason = "left by a run that was stopped (a rerun, or --repair, removes it)"
             findings.append(Finding("record", WORK, reason))
     findings += foreign_files(target, spec)
-    faults: dict[int, Unreadable] = {}
+    faults: dict[int, Finding] = {}
     if spec.format == "folder":
-        class_findings, faults = check_class_folders(target, spec, journal.records)
-        findings += class_findings
+        batches = [record.indices for record in journal.records]
+        faults = check_class_folders(target, spec, batches)
+        findings += dict.fromkeys(faults.values())
     checked = []
     with Progress(sum(r.count for r in journal.records), 0, quiet=quiet) as progress:
-        entries = [entry for entry in journal.entries if entry.record]
-        results = _check_batches(target, spec, journal.records, faults)
-        for entry, result in zip(entries, results, strict=True):
+        for result in _check_batches(target, spec, journal.records, faults):
             checked.append(result)
             findings += result.findings
             if result.actual not in (None, result.record) and not result.bad:
-                reason = f"the record of images {entry.first} to {entry.stop - 1} has been changed"
-                findings.append(Finding("record", entry.where, f"{reason}: they are intact"))
+                batch = result.record.indices
+                where = marker_path(batch) if target.has(marker_path(batch)) else BATCHES
+                reason = f"the record of {_images(batch)} has been changed: they are intact"
+                findings.append(Finding("record", where, reason))
             progress.add(result.record.count)
     return Report(target.path, spec, tuple(findings), unfinished, unrecorded, tuple(checked))
+
+
+def _images(indices: range) -> str:
+    return f"images {indices.start} to {indices.stop - 1}"
 
 
 def _is_finished(target: Target, spec: DatasetSpec, gaps: Sequence[range]) -> bool:
@@ -233,7 +231,7 @@ def _is_finished(target: Target, spec: DatasetSpec, gaps: Sequence[range]) -> bo
 
 
 def _check_batches(
-    target: Target, spec: DatasetSpec, records: Sequence[BatchRecord], faults: dict[int, Unreadable]
+    target: Target, spec: DatasetSpec, records: Sequence[BatchRecord], faults: dict[int, Finding]
 ) -> Iterator[Checked]:
     """Each recorded batch, compared with its files, in order."""
 

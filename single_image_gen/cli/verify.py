@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from single_image_gen.check.repair import repair
-from single_image_gen.check.verify import finding_json, verify
+from single_image_gen.check.verify import verify
 from single_image_gen.cli.output import print_lines
 from single_image_gen.errors import DONE, FAILED, SingleImageGenWarning, UsageError, notify
 from single_image_gen.make.description import open_dataset
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         value = report.as_json()
         if arguments.repair:
-            value["repaired"] = [finding_json(finding) for finding in repaired]
+            value["repaired"] = [finding.as_json() for finding in repaired]
         print_lines(json.dumps(value, indent=2).splitlines())
     else:
         print_lines([*(f"repaired: {finding}" for finding in repaired), *report.lines()])

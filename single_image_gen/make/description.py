@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from single_image_gen.dataset.spec import draw_range
 from single_image_gen.errors import UsageError
+from single_image_gen.target.files import MAX_FILE
 from single_image_gen.target.layout import DATASET, image_path, sample_key, tar_name
-from single_image_gen.target.metadata import MAX_JSON, parse_metadata
+from single_image_gen.target.metadata import parse_metadata
 from single_image_gen.text import counted
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def open_dataset(path: str) -> DatasetMetadata:
     path = os.path.join(path, DATASET) if os.path.isdir(path) else path
     try:
         with open(path, "rb") as file:
-            data = file.read(MAX_JSON)
+            data = file.read(MAX_FILE)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     if os.path.basename(path) != DATASET and data.strip()[:1] not in (b"{", b""):

@@ -31,23 +31,23 @@ from single_image_gen.photo.memory import SharedSources, open_sources
 from single_image_gen.recipe import DEFAULT_QUALITY, IMAGENET_SIZE, MAX_PIXELS, SCRIPT
 from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
-from single_image_gen.target.finish import finish_dataset
 from single_image_gen.target.journal import JournalContents
 from single_image_gen.target.layout import DATASET, INFO, PREVIEW, WORK
+from single_image_gen.target.lifecycle import (
+    check_not_replaced,
+    finish_dataset,
+    join_dataset,
+    read_target,
+    register_dataset,
+    remove_dataset,
+)
 from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import DatasetMetadata
-from single_image_gen.target.overwrite import remove_dataset
 from single_image_gen.target.preflight import (
     check_path,
     check_recorded_files,
     check_writable,
     refusing_unusable,
-)
-from single_image_gen.target.resume import (
-    check_not_replaced,
-    join_dataset,
-    read_target,
-    register_dataset,
 )
 from single_image_gen.target.versions import current_versions
 from single_image_gen.target.writers import WRITERS
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from single_image_gen.photo.source import SourceInfo
     from single_image_gen.recipe import Recipe
     from single_image_gen.target.journal import BatchRecord, JournalFault
-    from single_image_gen.target.resume import TargetContents
+    from single_image_gen.target.lifecycle import TargetContents
     from single_image_gen.workers.pool import Pool
     from single_image_gen.workers.task import Task
 

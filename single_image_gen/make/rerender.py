@@ -16,7 +16,7 @@ from single_image_gen.photo.memory import SharedSources
 from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.layout import DATASET, WORK, patch_name
-from single_image_gen.target.preflight import check_above, check_not_inside, refusing_unusable
+from single_image_gen.target.preflight import check_path, refusing_unusable
 from single_image_gen.workers import Workers
 from single_image_gen.workers.pool import open_pool, usable_cpus
 from single_image_gen.workers.task import Work
@@ -158,8 +158,7 @@ def render_files(
             f"{targetpath} holds a dataset: name another --targetpath ('verify --repair' makes "
             "damaged images of a dataset again)"
         )
-    check_not_inside(targetpath)
-    check_above(targetpath)
+    check_path(targetpath)
     sources = open_needed_sources(spec, ranges, imgpath, max_pixels=max_pixels)
     with refusing_unusable(targetpath):
         os.makedirs(targetpath, exist_ok=True)

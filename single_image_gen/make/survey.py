@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.batches import IndexSet, Plan
 from single_image_gen.target.files import Target
+from single_image_gen.target.lifecycle import join_dataset, read_target
 from single_image_gen.target.metadata import DatasetMetadata
 from single_image_gen.target.preflight import check_places
-from single_image_gen.target.resume import join_dataset, read_target
 from single_image_gen.target.versions import current_versions
 
 if TYPE_CHECKING:

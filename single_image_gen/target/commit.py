@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from typing import TYPE_CHECKING
 
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import write_marker
-from single_image_gen.target.resume import check_not_replaced
+from single_image_gen.target.lifecycle import check_not_replaced
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from single_image_gen.target.journal import BatchRecord
     from single_image_gen.target.metadata import DatasetMetadata
 
@@ -21,9 +20,8 @@ SECONDS = 5.0  # as often as ext4 commits its own journal
 class GroupCommit:
     """Records finished batches once their files are on disk; a context manager.
 
-    A thread of its own flushes the file system every few seconds, then writes the markers of the
-    batches that had been finished before. Leaving the context commits the rest, after an exception
-    as well.
+    A thread flushes the file system every few seconds, then writes the markers of the batches that
+    had been finished before. Leaving the context commits the rest, after an exception as well.
 
     Args:
         path: the target.
@@ -35,9 +33,8 @@ class GroupCommit:
         self._path = path
         self._metadata = metadata
         self._durable = durable
-        self._finished: list[BatchRecord] = []
-        self._closing = False
-        self._changed = threading.Condition()
+        self._finished: queue.SimpleQueue[BatchRecord | None] = queue.SimpleQueue()  # None: the end
+        self._closing = threading.Event()
         self._error: Exception | None = None
         # a daemon: a file system that hangs must not keep an interrupted program from ending
         self._thread = threading.Thread(target=self._run, daemon=True, name="group-commit")
@@ -50,24 +47,16 @@ class GroupCommit:
         """Record this batch with the next group; its files are in place.
 
         Raises:
-            TargetLost: the target is not the run's any more.
+            TargetLost: the target was removed or replaced.
             OSError: an earlier group could not be committed.
         """
         if self._error is not None:
             raise self._error
-        with self._changed:
-            self._finished.append(record)
-            self._changed.notify()
+        self._finished.put(record)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._closing.set()
+        self._finished.put(None)
         self._thread.join()
         if kind is None and self._error is not None:
             raise self._error
@@ -75,21 +64,20 @@ class GroupCommit:
     def _run(self) -> None:
         try:
             with Target(self._path) as target:
-                while group := self._next_group():
-                    self._commit(target, group)
+                group: list[BatchRecord | None] = []
+                while None not in group:
+                    group = [self._finished.get()]
+                    if not self._durable:
+                        self._closing.wait(SECONDS)
+                    while not self._finished.empty():
+                        group.append(self._finished.get())
+                    self._commit(target, [record for record in group if record is not None])
         except Exception as error:  # noqa: BLE001 - it is raised in the thread that adds
             self._error = error
 
-    def _next_group(self) -> list[BatchRecord]:
-        """The batches finished since the last group; none when all are committed at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._finished or self._closing)
-            if not self._durable:
-                self._changed.wait_for(lambda: self._closing, SECONDS)
-            group, self._finished = self._finished, []
-        return group
-
     def _commit(self, target: Target, group: list[BatchRecord]) -> None:
+        if not group:
+            return
         target.sync()
         check_not_replaced(self._path, self._metadata)
         for record in group:

@@ -1,7 +1,7 @@
-"""Whole files or none: written under a staging name, then renamed to the final one.
+"""Files of a target, written whole or not at all.
 
-Every path below the target is opened relative to a directory handle and without following links,
-so that a link planted there leads nowhere.
+A file is written under a staging name and then renamed to its final one. Every path below the
+target is opened relative to a directory handle, and links below it are not followed.
 """
 
 from __future__ import annotations
@@ -14,23 +14,26 @@ import re
 import secrets
 import socket
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from single_image_gen.target.layout import LOCK, MARKERS, STAGING, WORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
 
+MAX_FILE = 2**30  # bytes read at once; a batch of 100 million images has 800 MB of checksums
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: for FIFOs
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PRIVATE = re.compile(r"[^/]{0,64}-\d+-[0-9a-f]{8}")
 _STAGED = re.compile(r"[0-9a-f]{8}")
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class Target:
-    """The target folder as a directory handle, and a private staging folder in it.
+    """The target as a directory handle, with a private staging folder in it.
 
-    A context manager; leaving it removes the staging folder.
+    A context manager; leaving it removes the staging folder. All errors name the file or folder.
 
     Args:
         path: the target; it must exist. It may be a link; nothing below it may.
@@ -47,124 +50,32 @@ class Target:
         self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._remove_staging()
         os.close(self.fd)
 
-    def make_folder(self, *names: str) -> None:
-        """Create a folder below the target, and those above it; refuse links and files.
-
-        Raises:
-            OSError: a part of the path is not a folder, or cannot be made.
-        """
-        for k in range(1, len(names) + 1):
-            path = "/".join(names[:k])
-            with self.naming(path), contextlib.suppress(FileExistsError):
-                os.mkdir(path, dir_fd=self.fd)
-        os.close(self.open_folder("/".join(names)))
+    def make_folder(self, path: str) -> None:
+        """Create a folder below the target, and those above it, where they do not exist."""
+        if parent := os.path.dirname(path):
+            self.make_folder(parent)
+        with self.naming(path), contextlib.suppress(FileExistsError):
+            os.mkdir(path, dir_fd=self.fd)
+        os.close(self.open_folder(path))
 
     def open_folder(self, path: str) -> int:
-        """A handle of a folder below the target, no part of whose path is a link.
-
-        Raises:
-            OSError: NotADirectoryError or ELOOP where a part is a link or a file.
-        """
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        """A handle of a folder; NotADirectoryError or ELOOP if a link or file is in the path."""
         fd = os.dup(self.fd)
         for name in path.split("/"):
             try:
                 with self.naming(path):
-                    deeper = os.open(name, flags, dir_fd=fd)
+                    deeper = os.open(name, _FOLDER, dir_fd=fd)
             finally:
                 os.close(fd)
             fd = deeper
         return fd
 
-    def place(
-        self,
-        data: bytes,
-        path: str,
-        folder: int | None = None,
-        *,
-        parents: bool = False,
-        flush: bool = False,
-    ) -> None:
-        """Write a whole file: it has its final name only when every byte is in it.
-
-        Args:
-            data: its bytes.
-            path: its name, relative to `folder`.
-            folder: a directory handle; the target's own by default.
-            parents: make the folders above it; only where `folder` is the target's.
-            flush: return only when file and name are on disk; only where `folder` is the target's.
-
-        Raises:
-            OSError: no part of the file is left.
-        """
-        if parents:
-            self.make_folder(*path.split("/")[:-1])
-        with StagedFile(self, path, flush=flush) as file:
-            file.write(data)
-            file.commit(folder)
-
-    def place_new(self, data: bytes, path: str) -> bool:
-        """Write a whole file, flushed to disk, unless there is one of this name.
-
-        Returns:
-            Whether it was written. Of several processes at once, one is told so.
-        """
-        with StagedFile(self, path, flush=True) as file:
-            file.write(data)
-            return file.commit_new()
-
-    def staging_folder(self) -> int:
-        """A handle of this object's own staging folder."""
-        if self._staging is None:
-            self.make_folder(*self._private.split("/"))
-            self._staging = self.open_folder(self._private)
-        return self._staging
-
-    def sync(self) -> None:
-        """Return when all that was written to the target's file system is on disk.
-
-        Raises:
-            OSError: something could not be written.
-        """
-        with self.naming(""):
-            _syncfs(self.fd)
-
-    def open_file(self, path: str) -> BinaryIO | None:
-        """A file of the target for reading; None if there is none. Links are not followed."""
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            with self.naming(path):
-                fd = os.open(path, flags, dir_fd=self.fd)
-                try:
-                    return open(fd, "rb")
-                except OSError:  # a folder
-                    os.close(fd)
-                    raise
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if error.errno == errno.ESTALE:  # over NFS, one that another machine has just removed
-                return None
-            raise
-
-    def has(self, name: str) -> bool:
-        """Whether the target holds a regular file of this name."""
-        try:
-            return stat.S_ISREG(os.lstat(name, dir_fd=self.fd).st_mode)
-        except FileNotFoundError:
-            return False
-
     def names(self, path: str) -> list[str]:
-        """The names in a folder below the target; none if it is not there."""
+        """The names in a folder below the target; none if it does not exist."""
         try:
             folder = self.open_folder(path)
         except FileNotFoundError:
@@ -175,17 +86,82 @@ class Target:
         finally:
             os.close(folder)
 
+    def has(self, name: str) -> bool:
+        """Whether the target holds a regular file of this name."""
+        try:
+            return stat.S_ISREG(os.lstat(name, dir_fd=self.fd).st_mode)
+        except FileNotFoundError:
+            return False
+
+    def open_regular(self, path: str) -> int:
+        """A descriptor for reading a file.
+
+        Raises:
+            OSError: ELOOP for a link, FileExistsError for anything else that is not a regular file.
+        """
+        with self.naming(path):
+            fd = os.open(path, _READ, dir_fd=self.fd)
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                return fd
+            os.close(fd)
+            raise FileExistsError(errno.EEXIST, "not a regular file")
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a regular file; EFBIG if it has more than MAX_FILE of them."""
+        # without a file object, which would take as long as reading a small file
+        fd = self.open_regular(path)
+        with self.naming(path):
+            try:
+                size = os.fstat(fd).st_size
+                if size > MAX_FILE:
+                    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+                data = os.read(fd, size + 1)
+                while len(data) < size and (more := os.read(fd, size - len(data))):
+                    data += more
+            finally:
+                os.close(fd)
+        return data
+
+    def place(self, data: bytes, path: str, *, parents: bool = False, flush: bool = False) -> None:
+        """Write a file in place of what has its name, and the folders above it if `parents`."""
+        if parents:
+            self.make_folder(os.path.dirname(path))
+        with StagedFile(self, path, flush=flush) as file:
+            file.write(data)
+            file.commit()
+
+    def place_new(self, data: bytes, path: str) -> bool:
+        """Write a file, flushed to disk, unless there is one of this name; whether it was written.
+
+        Of several processes at once, one is told so.
+        """
+        with StagedFile(self, path, flush=True) as file:
+            file.write(data)
+            return file.commit(replace=False)
+
+    def staging_folder(self) -> int:
+        """A handle of this object's private staging folder."""
+        if self._staging is None:
+            self.make_folder(self._private)
+            self._staging = self.open_folder(self._private)
+        return self._staging
+
+    def sync(self) -> None:
+        """Flush the target's file system; every file system where the system has no syncfs()."""
+        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+        with self.naming(""):
+            if syncfs is None:
+                os.sync()
+            elif syncfs(self.fd) != 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
     def remove_file(self, path: str) -> None:
-        """Remove a file of the target, if it is there."""
+        """Remove a file, if it exists."""
         with contextlib.suppress(FileNotFoundError), self.naming(path):
             os.unlink(path, dir_fd=self.fd)
 
     def remove_files(self, path: str, ours: Callable[[str], object]) -> None:
-        """Remove the files of `ours` from a folder, and the folder if nothing else is in it.
-
-        Raises:
-            OSError: a part of the path is a link or a file, or a file cannot be removed.
-        """
+        """Remove the files of `ours` from a folder, and the folder if that leaves it empty."""
         try:
             folder = self.open_folder(path)
         except FileNotFoundError:
@@ -196,26 +172,30 @@ class Target:
                     os.unlink(name, dir_fd=folder)
         finally:
             os.close(folder)
-        with contextlib.suppress(OSError):  # somebody else's files are in it
+        self.remove_folder(path)
+
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder, if it exists and is empty."""
+        with contextlib.suppress(OSError):
             os.rmdir(path, dir_fd=self.fd)
 
     def remove_work(
         self, markers: Callable[[str], object] | None = None, *, lock: bool = True
     ) -> None:
-        """Remove the work folder, for a run that no other works beside.
+        """Remove the work folder with these markers, while no other run uses it.
 
         What the program did not write stays, with the folders that hold it.
-
-        Args:
-            markers: which of the markers to remove; none by default.
-            lock: whether to remove the lock.
         """
         self._remove_staging()
         for name in filter(_PRIVATE.fullmatch, self.names(STAGING)):
             self.remove_files(f"{STAGING}/{name}", _STAGED.fullmatch)
-        self.remove_files(STAGING, _nothing)
-        self.remove_files(MARKERS, markers or _nothing)
-        self.remove_files(WORK, os.path.basename(LOCK).__eq__ if lock else _nothing)
+        self.remove_folder(STAGING)
+        if markers:
+            self.remove_files(MARKERS, markers)
+        self.remove_folder(MARKERS)
+        if lock:
+            self.remove_file(LOCK)
+        self.remove_folder(WORK)
 
     @contextlib.contextmanager
     def naming(self, path: str) -> Iterator[None]:
@@ -231,79 +211,70 @@ class Target:
         if self._staging is not None:
             os.close(self._staging)
             self._staging = None
-            with contextlib.suppress(OSError):
-                os.rmdir(self._private, dir_fd=self.fd)
+            self.remove_folder(self._private)
 
 
 class StagedFile:
-    """A file under a staging name. It gets its final name by `commit`, or leaves nothing.
+    """A file under a staging name. `commit` gives it its final name; without it, nothing is left.
 
     A context manager. Its errors name the final path.
 
     Args:
         target: where it is written.
         path: its final name.
-        flush: `commit` returns only when file and name are on disk.
+        flush: file and name are on disk when `commit` returns; for names in the target itself.
     """
 
     def __init__(self, target: Target, path: str, *, flush: bool = False) -> None:
         self._target = target
         self._path = path
         self._flush = flush
+        self._name = secrets.token_hex(4)
+        with target.naming(path):
+            self._staging = target.staging_folder()
+            self._fd = os.open(self._name, _NEW, 0o666, dir_fd=self._staging)
 
     def __enter__(self) -> StagedFile:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._name = secrets.token_hex(4)
-        with self._target.naming(self._path):
-            self._staging = self._target.staging_folder()
-            self._fd = os.open(self._name, flags, 0o666, dir_fd=self._staging)
         return self
 
-    def write(self, data: bytes | memoryview) -> None:
-        """Append these bytes."""
-        with self._target.naming(self._path):
-            write_all(self._fd, data)
-
-    def commit(self, folder: int | None = None) -> None:
-        """Close the file and give it its final name, in place of what has that name.
-
-        Args:
-            folder: what the name is relative to; the target's own handle by default.
-        """
-        where = self._target.fd if folder is None else folder
-        with self._target.naming(self._path):
-            self._close()
-            os.replace(self._name, self._path, src_dir_fd=self._staging, dst_dir_fd=where)
-            self._name = ""
-            self._flush_name()
-
-    def commit_new(self) -> bool:
-        """Close the file and give it its final name unless that is taken; whether it was free."""
-        with self._target.naming(self._path):
-            self._close()
-            free = self._link()
-            self._flush_name()
-        return free
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._fd >= 0:
             os.close(self._fd)
         if self._name:
             with contextlib.suppress(OSError):
                 os.unlink(self._name, dir_fd=self._staging)
 
-    def _close(self) -> None:
-        fd, self._fd = self._fd, -1
-        try:
+    def write(self, data: bytes | memoryview) -> None:
+        """Append these bytes."""
+        view = memoryview(data)
+        with self._target.naming(self._path):
+            while view:  # the system may take fewer bytes at a time
+                written = os.write(self._fd, view)
+                if written < 1:
+                    raise OSError(errno.EIO, "nothing was written")
+                view = view[written:]
+
+    def commit(self, *, replace: bool = True) -> bool:
+        """Close the file and give it its final name; whether it has that name now.
+
+        Without `replace`, it does not if the name is taken.
+        """
+        with self._target.naming(self._path):
+            fd, self._fd = self._fd, -1
+            try:
+                if self._flush:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+            placed = self._rename() if replace else self._link()
             if self._flush:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
+                os.fsync(self._target.fd)
+        return placed
+
+    def _rename(self) -> bool:
+        os.replace(self._name, self._path, src_dir_fd=self._staging, dst_dir_fd=self._target.fd)
+        self._name = ""
+        return True
 
     def _link(self) -> bool:
         target = self._target.fd
@@ -313,48 +284,12 @@ class StagedFile:
             # over NFS, a request whose answer was lost is sent again, and then finds its own link
             return os.stat(self._name, dir_fd=self._staging, follow_symlinks=False).st_nlink > 1
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in _NO_HARD_LINKS:
                 raise
-            # a file system without hard links cannot do this in one step: the window is short,
-            # and what two processes write here is equal unless a user starts two datasets at once
+            # without hard links this takes two steps: the window is short, and two processes write
+            # the same here unless a user starts two datasets at once
             with contextlib.suppress(FileNotFoundError):
-                os.stat(self._path, dir_fd=target, follow_symlinks=False)
+                os.lstat(self._path, dir_fd=target)
                 return False
-            os.replace(self._name, self._path, src_dir_fd=self._staging, dst_dir_fd=target)
+            return self._rename()
         return True
-
-    def _flush_name(self) -> None:
-        if self._flush:
-            folder = os.path.dirname(self._path)
-            fd = self._target.open_folder(folder) if folder else os.dup(self._target.fd)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-
-
-def _nothing(_: str) -> bool:
-    return False
-
-
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write every byte; the system may take fewer at a time.
-
-    Raises:
-        OSError: it cannot.
-    """
-    view = memoryview(data)
-    while view:
-        written = os.write(fd, view)
-        if written < 1:
-            raise OSError(errno.EIO, "nothing was written")
-        view = view[written:]
-
-
-def _syncfs(fd: int) -> None:
-    """Flush the file system that holds an open file; every file system where that is not known."""
-    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if syncfs is None:
-        os.sync()
-    elif syncfs(fd) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

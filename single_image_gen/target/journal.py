@@ -9,21 +9,24 @@ other way round: reading the markers first and the lines after misses none.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import re
+import zlib
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.batches import IndexSet
 from single_image_gen.errors import DatasetMismatch
-from single_image_gen.target.files import StagedFile
+from single_image_gen.target.files import MAX_FILE, StagedFile
 from single_image_gen.target.layout import (
     BATCHES,
     DATASET,
     MARKERS,
-    marker_name,
+    marker_path,
     parse_marker_name,
 )
 
@@ -33,8 +36,9 @@ if TYPE_CHECKING:
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.files import Target
 
-MAX_RECORD = 2**30  # bytes; a batch of 100 million images has 800 MB of checksums
 _SPEC = re.compile(r"[0-9a-f]{16}")
+# Another run has just turned a marker into a line; over NFS, the second is said of an open file.
+_REMOVED = (errno.ENOENT, errno.ESTALE)
 
 
 @dataclass(frozen=True)
@@ -64,58 +68,40 @@ class BatchRecord:
         """The indices of the batch."""
         return range(self.first, self.stop)
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(value: Any) -> BatchRecord:
-        """The record that `as_json` wrote.
-
-        Raises:
-            ValueError: it is not one.
-        """
-        try:
-            record = BatchRecord(**value)
-        except TypeError as error:
-            raise ValueError(f"not the record of a batch ({error})") from None
-        numbers = (record.first, record.stop, record.count, record.bytes)
-        if (
-            any(type(n) is not int for n in numbers)
-            or not 0 <= record.first < record.stop
-            or record.count != record.stop - record.first
-            or record.bytes < 0
-            or not isinstance(record.spec, str)
-            or not _SPEC.fullmatch(record.spec)
-            or not isinstance(record.digest, str)
-            or len(record.digest) != 64
-            or not isinstance(record.crc32, str)
-            or len(record.crc32) != 8 * record.count
-        ):
-            raise ValueError("not the record of a batch")
-        return record
-
     def crc(self, index: int) -> str:
         """The CRC-32 of image `index`, eight hexadecimal digits."""
         at = 8 * (index - self.first)
         return self.crc32[at : at + 8]
 
 
-@dataclass(frozen=True)
-class JournalEntry:
-    """What the journal says about one batch.
+class RecordBuilder:
+    """The record of a batch while its files are written, or read in the same order.
 
     Attributes:
-        where: the file that says it, below the target.
-        first: the first index of the batch.
-        stop: the index after its last.
-        record: what it says; None for a marker that is empty, damaged or another dataset's.
+        bytes: size of the files so far.
+        crcs: CRC-32 of each image so far, by index.
     """
 
-    where: str
-    first: int
-    stop: int
-    record: BatchRecord | None
+    def __init__(self, spec: DatasetSpec, batch: range) -> None:
+        self._spec, self._batch = spec, batch
+        self._digest = hashlib.sha256()
+        self.bytes = 0
+        self.crcs: dict[int, str] = {}
+
+    def add_bytes(self, data: bytes | bytearray) -> None:
+        """Add bytes of the files."""
+        self._digest.update(data)
+        self.bytes += len(data)
+
+    def add_image(self, index: int, jpeg: bytes | memoryview) -> None:
+        """Add the checksum of an image."""
+        self.crcs[index] = f"{zlib.crc32(jpeg):08x}"
+
+    def record(self) -> BatchRecord:
+        """The record, once every image is added."""
+        batch, digest, crc32 = self._batch, self._digest.hexdigest(), "".join(self.crcs.values())
+        sizes = (batch.start, batch.stop, len(self.crcs), self.bytes)
+        return BatchRecord(*sizes, self._spec.digest, digest, crc32)
 
 
 @dataclass(frozen=True)
@@ -138,18 +124,15 @@ class JournalContents:
     """All that the journal of a target says.
 
     Attributes:
-        entries: by first index, none within another. Batches overlap where runs with different
-            batch sizes made them at the same time; their images are the same.
+        records: of the finished batches, by first index, none within another. They overlap where
+            runs with different batch sizes worked at once; their images are the same.
+        lines: those of batches.jsonl, as they are there.
         faults: what is wrong with it, in the order in which it was read.
     """
 
-    entries: tuple[JournalEntry, ...] = ()
+    records: tuple[BatchRecord, ...] = ()
+    lines: tuple[BatchRecord, ...] = ()
     faults: tuple[JournalFault, ...] = ()
-
-    @property
-    def records(self) -> tuple[BatchRecord, ...]:
-        """The records of the finished batches, by first index."""
-        return tuple(entry.record for entry in self.entries if entry.record is not None)
 
     @property
     def done(self) -> IndexSet:
@@ -158,136 +141,117 @@ class JournalContents:
 
 
 def read_journal(target: Target, spec: DatasetSpec | None = None) -> JournalContents:
-    """What the journal of a target says; nothing on disk is changed.
-
-    Args:
-        target: the target.
-        spec: its dataset; by default, records of any dataset are taken.
+    """What the journal says of the dataset, or of any dataset without `spec`.
 
     Raises:
         DatasetMismatch: most records are those of another dataset than `spec`.
     """
     faults: list[JournalFault] = []
-    entries = [*_read_markers(target, faults), *_read_lines(target, faults)]
+    markers = list(_read_markers(target, faults))
+    lines = list(_read_lines(target, faults))
     if spec is not None:
-        _check_dataset(target, spec, entries)
-        entries = list(_of_dataset(entries, spec, faults))
-    good = _outermost(entry for entry in entries if entry.record is not None)
-    done = IndexSet(range(entry.first, entry.stop) for entry in good)
-    damaged = _outermost(
-        entry
-        for entry in entries
-        if entry.record is None and not done.covers(range(entry.first, entry.stop))
-    )
-    return JournalContents(
-        tuple(sorted((*good, *damaged), key=lambda entry: entry.first)), tuple(faults)
-    )
+        _check_dataset(target, spec, [*markers, *lines])
+        markers = [r for r in markers if _belongs(r, spec, marker_path(r.indices), faults)]
+        lines = [r for r in lines if _belongs(r, spec, BATCHES, faults)]
+    records: list[BatchRecord] = []
+    for record in sorted([*markers, *lines], key=lambda r: (r.first, -r.stop)):
+        if not records or record.stop > records[-1].stop:
+            records.append(record)
+    return JournalContents(tuple(records), tuple(lines), tuple(faults))
 
 
-def _read_markers(target: Target, faults: list[JournalFault]) -> Iterator[JournalEntry]:
-    """Each marker file, by name."""
+def _read_markers(target: Target, faults: list[JournalFault]) -> Iterator[BatchRecord]:
     for name in sorted(target.names(MARKERS)):
         batch = parse_marker_name(name)
         if batch is None:
             continue
         where = f"{MARKERS}/{name}"
         try:
-            file = target.open_file(where)
-            if file is None:  # another run has just turned it into a line
-                continue
-            with file, target.naming(where):
-                record = _parse(file.read(MAX_RECORD))
+            record = _parse(target.read(where))
         except OSError as error:
-            faults.append(JournalFault(where, f"cannot be read: {error.strerror}", error))
+            if error.errno not in _REMOVED:
+                faults.append(JournalFault(where, f"cannot be read: {error.strerror}", error))
             continue
-        if record is None or record.indices != batch:
+        if record is not None and record.indices == batch:
+            yield record
+        else:
             faults.append(JournalFault(where, "damaged"))
-            record = None
-        yield JournalEntry(where, batch.start, batch.stop, record)
 
 
-def _read_lines(target: Target, faults: list[JournalFault]) -> Iterator[JournalEntry]:
-    """Each line of batches.jsonl, in order."""
+def _read_lines(target: Target, faults: list[JournalFault]) -> Iterator[BatchRecord]:
     try:
-        file = target.open_file(BATCHES)
-        if file is None:
-            return
-        with file, target.naming(BATCHES):
+        fd = target.open_regular(BATCHES)
+        with open(fd, "rb") as file, target.naming(BATCHES):
             number = 0
-            while line := file.readline(MAX_RECORD):
+            while line := file.readline(MAX_FILE):
                 number += 1
-                record = _parse(line)
-                if record is None:
-                    faults.append(JournalFault(BATCHES, f"line {number} is damaged"))
+                if record := _parse(line):
+                    yield record
                 else:
-                    yield JournalEntry(BATCHES, record.first, record.stop, record)
+                    faults.append(JournalFault(BATCHES, f"line {number} is damaged"))
     except OSError as error:
-        faults.append(JournalFault(BATCHES, f"cannot be read: {error.strerror}", error))
+        if error.errno not in _REMOVED:
+            faults.append(JournalFault(BATCHES, f"cannot be read: {error.strerror}", error))
 
 
 def _parse(line: bytes) -> BatchRecord | None:
+    """The record that `record_line` wrote; None if it is damaged."""
     try:
-        return BatchRecord.from_json(json.loads(line))
-    except (ValueError, RecursionError):
+        record = BatchRecord(**json.loads(line))
+        numbers = (record.first, record.stop, record.count, record.bytes)
+        whole = (
+            all(type(n) is int for n in numbers)
+            and 0 <= record.first < record.stop
+            and record.count == record.stop - record.first
+            and record.bytes >= 0
+            and _SPEC.fullmatch(record.spec)
+            and isinstance(record.digest + record.crc32, str)
+            and len(record.digest) == 64
+            and len(record.crc32) == 8 * record.count
+        )
+    except (ValueError, TypeError, RecursionError):
         return None
+    return record if whole else None
 
 
-def _check_dataset(target: Target, spec: DatasetSpec, entries: Iterable[JournalEntry]) -> None:
-    """Refuse a dataset.json that is another dataset's. Single records may be strangers."""
-    recorded = Counter(entry.record.spec for entry in entries if entry.record is not None)
-    total = recorded.total()
-    if 2 * recorded.pop(spec.digest, 0) > total or not total:
+def _check_dataset(target: Target, spec: DatasetSpec, records: list[BatchRecord]) -> None:
+    """Refuse a dataset.json that is not that of most records; a few may be another dataset's."""
+    counts = Counter(record.spec for record in records)
+    if 2 * counts.pop(spec.digest, 0) > len(records) or not records:
         return
-    other, count = recorded.most_common(1)[0]
+    other, count = counts.most_common(1)[0]
     raise DatasetMismatch(
         f"{os.path.join(target.path, DATASET)} is not what the images were made by (spec "
-        f"{spec.digest} there, {other} in {count} of {total} records): restore the {DATASET} that "
-        "was, or move the target away and start anew"
+        f"{spec.digest} there, {other} in {count} of {len(records)} records): restore the "
+        f"{DATASET} that was, or move the target away and start anew"
     )
 
 
-def _of_dataset(
-    entries: Iterable[JournalEntry], spec: DatasetSpec, faults: list[JournalFault]
-) -> Iterator[JournalEntry]:
-    """The entries about batches of the dataset; the others are faults.
-
-    A marker that holds another dataset's record is a damaged one: its name tells of a batch.
-    """
-    for entry in entries:
-        images = f"images {entry.first} to {entry.stop - 1}"
-        number, rest = divmod(entry.first, spec.batch_size)
-        last = min((number + 1) * spec.batch_size, spec.num_imgs)
-        is_tar = rest == 0 and entry.stop == last
-        # files may have been made in batches of any size, but a tar is one batch
-        if entry.stop > spec.num_imgs or not (is_tar or spec.format == "folder"):
-            faults.append(JournalFault(entry.where, f"{images} are no batch of the dataset"))
-        elif entry.record is None or entry.record.spec == spec.digest:
-            yield entry
-        else:
-            reason = f"what it says of {images} is of another dataset"
-            faults.append(JournalFault(entry.where, reason))
-            if entry.where != BATCHES:
-                yield replace(entry, record=None)
-
-
-def _outermost(entries: Iterable[JournalEntry]) -> list[JournalEntry]:
-    """The entries by first index, without those whose batch lies within another's."""
-    kept: list[JournalEntry] = []
-    for entry in sorted(entries, key=lambda e: (e.first, -e.stop, e.where != BATCHES)):
-        if not kept or entry.stop > kept[-1].stop:
-            kept.append(entry)
-    return kept
+def _belongs(
+    record: BatchRecord, spec: DatasetSpec, where: str, faults: list[JournalFault]
+) -> bool:
+    """Whether the record is one of the dataset; a fault is added if not."""
+    images = f"images {record.first} to {record.stop - 1}"
+    first = record.first // spec.batch_size * spec.batch_size
+    tar = range(first, min(first + spec.batch_size, spec.num_imgs))
+    # files may have been made in batches of any size, but a tar is one batch
+    if record.stop > spec.num_imgs or (spec.format == "webdataset" and record.indices != tar):
+        faults.append(JournalFault(where, f"{images} are no batch of the dataset"))
+        return False
+    if record.spec != spec.digest:
+        faults.append(JournalFault(where, f"what it says of {images} is of another dataset"))
+        return False
+    return True
 
 
 def record_line(record: BatchRecord) -> bytes:
     """The line of batches.jsonl, and the content of a marker."""
-    return (json.dumps(record.as_json(), separators=(",", ":")) + "\n").encode()
+    return (json.dumps(asdict(record), separators=(",", ":")) + "\n").encode()
 
 
 def write_marker(target: Target, record: BatchRecord) -> None:
     """Record that a batch is finished; its files must be in place and, unless lost, on disk."""
-    name = f"{MARKERS}/{marker_name(record.indices)}"
-    target.place(record_line(record), name, parents=True)
+    target.place(record_line(record), marker_path(record.indices), parents=True)
 
 
 def write_journal(target: Target, records: Iterable[BatchRecord]) -> None:

@@ -67,13 +67,13 @@ def parse_tar_name(name: str) -> int | None:
     return int(match[1]) if match and tar_name(int(match[1])) == name else None
 
 
-def marker_name(batch: range) -> str:
-    """The file name of the marker of a batch."""
-    return f"{batch.start}-{batch.stop}.json"
+def marker_path(batch: range) -> str:
+    """The path of the marker of a batch, relative to the target."""
+    return f"{MARKERS}/{batch.start}-{batch.stop}.json"
 
 
 def parse_marker_name(name: str) -> range | None:
-    """The batch in a file name that `marker_name` gives; None for any other name."""
+    """The batch of the marker of this name; None for any other file."""
     match = _MARKER.fullmatch(name)
     batch = range(int(match[1]), int(match[2])) if match else range(0)
-    return batch if batch and marker_name(batch) == name else None
+    return batch if batch and marker_path(batch) == f"{MARKERS}/{name}" else None

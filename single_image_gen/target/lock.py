@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from single_image_gen.target.layout import LOCK, WORK
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from single_image_gen.target.files import Target
 
 # The last run removes the file, perhaps while another opens it, which then opens the next one.
@@ -18,10 +16,9 @@ ATTEMPTS = 16
 
 
 class RunLock:
-    """The lock of one run; a context manager that lets go of it.
+    """The lock of one run; leaving its context releases it, as the end of the process does.
 
-    The system releases it when the process ends, however that happens. On a file system without
-    locks, each run goes on as if it were alone.
+    On a file system without locks, each run goes on as if it were alone.
     """
 
     def __init__(self, target: Target) -> None:
@@ -31,12 +28,7 @@ class RunLock:
     def __enter__(self) -> RunLock:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def share(self) -> None:
@@ -50,33 +42,28 @@ class RunLock:
     def _acquire(self, how: int) -> bool:
         for _ in range(ATTEMPTS):
             if not self._is_current():
-                self._open()
+                self._close()
+                self._target.make_folder(WORK)
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                with self._target.naming(LOCK):
+                    self._fd = os.open(LOCK, flags, 0o666, dir_fd=self._target.fd)
             try:
                 fcntl.flock(self._fd, how)
             except BlockingIOError:
                 return False
-            except OSError:  # no locks here
+            except OSError:  # a file system without locks
                 break
             if self._is_current():
                 break
         return True
 
-    def _open(self) -> None:
-        self._close()
-        self._target.make_folder(WORK)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with self._target.naming(LOCK):
-            self._fd = os.open(LOCK, flags, 0o666, dir_fd=self._target.fd)
-
     def _is_current(self) -> bool:
-        """Whether the open file is still the target's."""
-        if self._fd < 0:
-            return False
+        """Whether the open file is still the one in the target."""
         try:
-            there = os.stat(LOCK, dir_fd=self._target.fd, follow_symlinks=False)
+            there = os.lstat(LOCK, dir_fd=self._target.fd)
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, os.fstat(self._fd))
+        return self._fd >= 0 and os.path.samestat(there, os.fstat(self._fd))
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1

@@ -1,4 +1,4 @@
-"""Before work starts: can the target be used, and is what it holds what it should be?"""
+"""Before work starts: refuse, as a `TargetError`, a target that cannot be used."""
 
 from __future__ import annotations
 
@@ -27,94 +27,40 @@ if TYPE_CHECKING:
     from single_image_gen.target.files import Target
 
 _MOVE = "move it away, or choose another --targetpath"
-_IN_THE_WAY = f"something else is in the way: {_MOVE}"
+_DENIED = "choose a --targetpath that may be written to"
 _REMEDIES = {
-    errno.EACCES: "choose a --targetpath that may be written to",
-    errno.EPERM: "choose a --targetpath that may be written to",
-    errno.EROFS: "choose a --targetpath that may be written to",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _DENIED),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP), _MOVE),
     errno.ENAMETOOLONG: "choose a shorter --targetpath",
-    errno.ENOTDIR: _IN_THE_WAY,
-    errno.EEXIST: _IN_THE_WAY,
-    errno.EISDIR: _IN_THE_WAY,
-    errno.ELOOP: _IN_THE_WAY,
-    errno.ENOENT: "choose a --targetpath that can be made",
+    errno.ENOENT: "choose a --targetpath that can be created",
 }
 
 
 @contextlib.contextmanager
 def refusing_unusable(targetpath: str) -> Iterator[None]:
-    """An OSError that running again would not mend, as a TargetError with the remedy."""
+    """An OSError that another run would meet again, as a TargetError with the remedy."""
     try:
         yield
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0)
-        if remedy is None:
+        if error.errno not in _REMEDIES:
             raise
         named = isinstance(error.filename, (str, bytes))
         where = os.fsdecode(error.filename) if named else targetpath
-        raise TargetError(f"{where}: {error.strerror}: {remedy}") from None
+        raise TargetError(f"{where}: {error.strerror}: {_REMEDIES[error.errno]}") from None
     except RecursionError:  # of `os.makedirs`, one deeper for each part of the path
-        remedy = _REMEDIES[errno.ENAMETOOLONG]
-        raise TargetError(f"{targetpath}: {os.strerror(errno.ENAMETOOLONG)}: {remedy}") from None
+        code = errno.ENAMETOOLONG
+        raise TargetError(f"{targetpath}: {os.strerror(code)}: {_REMEDIES[code]}") from None
 
 
 def check_path(targetpath: str) -> None:
-    """Refuse a path that cannot be a target's.
+    """Refuse a path that is not a folder, cannot become one, or is inside another dataset.
 
-    Raises:
-        TargetError: with what is wrong with it.
+    Among that one's images, it would be one more class.
     """
     if "\0" in targetpath:
         raise TargetError(
             f"{targetpath!r}: a NUL byte cannot be in a path: choose another --targetpath"
         )
-    check_not_inside(targetpath)
-    check_above(targetpath)
-
-
-def check_above(targetpath: str) -> None:
-    """Refuse a target in whose path something else is than folders.
-
-    Whoever makes the folders refuses it too, but says less of what is there.
-
-    Raises:
-        TargetError: with what was found.
-    """
-    path = _nearest(targetpath)
-    if targetpath and not os.path.isdir(path):
-        what = "a link that leads to no folder" if os.path.islink(path) else "a file, not a folder"
-        part = "it" if path == os.path.abspath(targetpath) else path
-        raise TargetError(f"{targetpath}: {part} is {what}: {_MOVE}")
-
-
-def check_writable(targetpath: str) -> None:
-    """Refuse a target that this user may not write to, for when nothing is to be written.
-
-    Raises:
-        TargetError: with the folder that exists.
-    """
-    path = _nearest(targetpath)
-    effective = os.access in os.supports_effective_ids
-    if not os.access(path, os.W_OK | os.X_OK, effective_ids=effective):
-        read_only = os.statvfs(path).f_flag & os.ST_RDONLY
-        code = errno.EROFS if read_only else errno.EACCES
-        raise TargetError(f"{path}: {os.strerror(code)}: {_REMEDIES[code]}")
-
-
-def _nearest(targetpath: str) -> str:
-    """The target, or the nearest above it that exists."""
-    path = os.path.abspath(targetpath)
-    while not os.path.lexists(path) and path != os.path.dirname(path):
-        path = os.path.dirname(path)
-    return path
-
-
-def check_not_inside(targetpath: str) -> None:
-    """Refuse a target among the images of another dataset, which would gain a class by it.
-
-    Raises:
-        TargetError: with the dataset that it is inside of.
-    """
     path = os.path.abspath(targetpath)
     while (parent := os.path.dirname(path)) != path:
         if os.path.basename(path) == TRAIN and os.path.isfile(os.path.join(parent, DATASET)):
@@ -122,45 +68,64 @@ def check_not_inside(targetpath: str) -> None:
                 f"{targetpath} is inside the dataset {parent}: choose another --targetpath"
             )
         path = parent
+    found = _nearest(targetpath)
+    if targetpath and not os.path.isdir(found):
+        what = "a link, but not to a folder" if os.path.islink(found) else "a file, not a folder"
+        raise TargetError(f"{found} is {what}: {_MOVE}")
+
+
+def check_writable(targetpath: str) -> None:
+    """Refuse a target that this user may not write to, without writing to it."""
+    path = _nearest(targetpath)
+    effective = os.access in os.supports_effective_ids
+    if not os.access(path, os.W_OK | os.X_OK, effective_ids=effective):
+        read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+        code = errno.EROFS if read_only else errno.EACCES
+        raise TargetError(f"{path}: {os.strerror(code)}: {_DENIED}")
+
+
+def _nearest(targetpath: str) -> str:
+    """The target, or the nearest path above it that exists."""
+    path = os.path.abspath(targetpath)
+    while not os.path.lexists(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def check_places(target: Target, spec: DatasetSpec) -> None:
     """Refuse a target in which a link, or another thing, has the name of a folder or a record.
 
-    Whoever writes refuses links too. Here it is done before anything is written.
-
-    Raises:
-        TargetError: with what was found.
+    Writing would fail there as well, but only after a part of the dataset has been changed.
     """
-    folders = [WORK, STAGING, MARKERS]
+    places = dict.fromkeys((WORK, STAGING, MARKERS), stat.S_IFDIR)
+    places |= dict.fromkeys((DATASET, BATCHES), stat.S_IFREG)
     if spec.format == "folder":
-        folders += [TRAIN, *(f"{TRAIN}/{source.class_name}" for source in spec.sources)]
-    for path in folders:
-        _check(target, path, stat.S_IFDIR)
-    for path in (DATASET, BATCHES):
-        _check(target, path, stat.S_IFREG)
+        classes = (f"{TRAIN}/{source.class_name}" for source in spec.sources)
+        places |= dict.fromkeys((TRAIN, *classes), stat.S_IFDIR)
+    for path, kind in places.items():
+        try:
+            found = stat.S_IFMT(os.lstat(path, dir_fd=target.fd).st_mode)
+        except FileNotFoundError:
+            continue
+        if found != kind:
+            what = "not a folder" if kind == stat.S_IFDIR else "not a regular file"
+            what = "a symbolic link" if found == stat.S_IFLNK else what
+            raise TargetError(f"{os.path.join(target.path, path)} is {what}: {_MOVE}")
 
 
 def check_recorded_files(target: Target, spec: DatasetSpec, done: IndexSet) -> None:
     """Refuse a target without the class folders or tars of what is recorded as finished.
 
     Files within them are not looked at, which would take long: that is for `verify`.
-
-    Raises:
-        TargetError: with what is missing.
     """
-    if spec.format == "folder":
-        parent, sources = TRAIN, len(spec.sources)
-        needed = {
-            spec.class_name(index) for part in done for index in part[: min(sources, len(part))]
-        }
-    else:
-        parent, size = ".", spec.batch_size
-        needed = {
-            tar_name(number)
-            for part in done
-            for number in range(part.start // size, -(-part.stop // size))
-        }
+    parent = TRAIN if spec.format == "folder" else "."
+    size = spec.batch_size
+    needed: set[str] = set()
+    for part in done:
+        if spec.format == "folder":
+            needed.update(map(spec.class_name, part[: len(spec.sources)]))
+        else:
+            needed.update(map(tar_name, range(part.start // size, -(-part.stop // size))))
     missing = sorted(needed - set(target.names(parent))) if needed else []
     if missing:
         name = os.path.normpath(os.path.join(parent, missing[0]))
@@ -169,15 +134,3 @@ def check_recorded_files(target: Target, spec: DatasetSpec, done: IndexSet) -> N
             f"{target.path}: {name}{more} is missing, though recorded as finished: 'verify "
             "--repair' makes it again, --overwrite begins anew"
         )
-
-
-def _check(target: Target, path: str, kind: int) -> None:
-    try:
-        found = stat.S_IFMT(os.lstat(path, dir_fd=target.fd).st_mode)
-    except FileNotFoundError:
-        return
-    if found != kind:
-        what = "a symbolic link" if found == stat.S_IFLNK else "no folder"
-        if kind == stat.S_IFREG and found != stat.S_IFLNK:
-            what = "no regular file"
-        raise TargetError(f"{os.path.join(target.path, path)} is {what}: {_MOVE}")

@@ -19,7 +19,7 @@ REFERENCE_LIBRARIES = ("pillow", "torch", "torchvision")  # what the reference e
 
 
 def current_versions(engine: str) -> dict[str, str]:
-    """The versions at work here; two machines with equal ones make the same bytes."""
+    """The versions in use; two machines with equal ones make the same bytes."""
     # OpenCV, which encodes, is published under four names: the module itself knows its version
     versions = {"single-image-gen": __version__, "opencv": cv2.__version__}
     if engine == "native":
@@ -33,11 +33,11 @@ def current_versions(engine: str) -> dict[str, str]:
 
 def version_differences(there: dict[str, str], here: dict[str, str]) -> str:
     """In words: each name whose versions differ, with both."""
-    pairs = [
-        (name, there.get(name, "none"), here.get(name, "none"))
+    return "; ".join(
+        f"{name}: {there.get(name, 'none')} there, {here.get(name, 'none')} here"
         for name in sorted(there.keys() | here.keys())
-    ]
-    return "; ".join(f"{name}: {a} there, {b} here" for name, a, b in pairs if a != b)
+        if there.get(name) != here.get(name)
+    )
 
 
 def version_mismatch(dataset: DatasetMetadata) -> str:

@@ -6,31 +6,26 @@ them, and then there is a `BatchRecord`; after an exception nothing is left that
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
 import tarfile
-import zlib
 from typing import TYPE_CHECKING
 
+from single_image_gen.dataset.batches import Plan
 from single_image_gen.target.files import StagedFile
-from single_image_gen.target.journal import BatchRecord
+from single_image_gen.target.journal import RecordBuilder
 from single_image_gen.target.layout import TRAIN, image_path, sample_key, tar_name
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from single_image_gen.dataset.batches import Plan
     from single_image_gen.dataset.sample import Sample
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.files import Target
+    from single_image_gen.target.journal import BatchRecord
 
 TAR_BUFFER = 2**20
 
 
-class FolderWriter:
-    """`train/<class>/patch_<index>.jpg`, each in place as soon as it is whole.
+class Writer:
+    """A context manager that writes the samples of one batch.
 
     Args:
         target: where to write.
@@ -39,113 +34,82 @@ class FolderWriter:
     """
 
     def __init__(self, target: Target, spec: DatasetSpec, batch: range) -> None:
-        self._target = target
-        self._spec = spec
-        self._batch = batch
-        self._digest = hashlib.sha256()
-        self._crcs: list[int] = []
-        self._bytes = 0
+        self._target, self._spec, self._batch = target, spec, batch
+        self._builder = RecordBuilder(spec, batch)
 
-    def __enter__(self) -> FolderWriter:
+    def __enter__(self) -> Writer:
+        return self
+
+    def write(self, sample: Sample) -> None:
+        """Write the next sample."""
+        raise NotImplementedError
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        pass
+
+    @property
+    def record(self) -> BatchRecord:
+        """The record of the batch, once all of it is in place."""
+        return self._builder.record()
+
+
+class FolderWriter(Writer):
+    """`train/<class>/patch_<index>.jpg`, each in place as soon as it is whole."""
+
+    def __enter__(self) -> Writer:
         for index in self._batch[: len(self._spec.sources)]:
-            self._target.make_folder(TRAIN, self._spec.class_name(index))
-        self._train = self._target.open_folder(TRAIN)
+            self._target.make_folder(f"{TRAIN}/{self._spec.class_name(index)}")
         return self
 
     def write(self, sample: Sample) -> None:
         """Put one image in place."""
-        path = image_path(self._spec, sample.index)
-        with self._target.naming(path):
-            self._target.place(sample.jpeg, path.removeprefix(f"{TRAIN}/"), self._train)
-        self._digest.update(sample.jpeg)
-        self._crcs.append(zlib.crc32(sample.jpeg))
-        self._bytes += len(sample.jpeg)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        os.close(self._train)
-
-    @property
-    def record(self) -> BatchRecord:
-        """The record of the batch, once all of it is written."""
-        return _record(self._spec, self._batch, self._bytes, self._digest.hexdigest(), self._crcs)
+        self._target.place(sample.jpeg, image_path(self._spec, sample.index))
+        self._builder.add_image(sample.index, sample.jpeg)
+        self._builder.add_bytes(sample.jpeg)
 
 
-class TarWriter:
+class TarWriter(Writer):
     """`train-<batch>.tar`, in place when all of it is written.
 
     USTAR with fixed owner, mode and time, so that its bytes are those of its samples. For each
     sample, `<class>_<index>` with `.cls` (its source's number), `.jpg` and `.json`.
-
-    Args:
-        target: where to write.
-        spec: the dataset.
-        batch: the indices of the batch.
     """
 
-    def __init__(self, target: Target, spec: DatasetSpec, batch: range) -> None:
-        self._spec = spec
-        self._batch = batch
-        self._file = StagedFile(target, tar_name(batch.start // spec.batch_size))
-        self._digest = hashlib.sha256()
-        self._crcs: list[int] = []
-        self._bytes = 0
+    def __enter__(self) -> Writer:
+        number = self._batch.start // self._spec.batch_size
+        self._file = StagedFile(self._target, tar_name(number))
         self._buffer = bytearray()
-
-    def __enter__(self) -> TarWriter:
-        self._file.__enter__()
         return self
 
     def write(self, sample: Sample) -> None:
         """Add a sample's members."""
         for ending, data in members(self._spec, sample):
-            header = _header(f"{sample_key(self._spec, sample.index)}.{ending}", len(data))
+            header = tarfile.TarInfo(f"{sample_key(self._spec, sample.index)}.{ending}")
+            header.size, header.mode = len(data), 0o644
             # not by tarfile's own writer, which takes several times as long around it
             self._buffer += header.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
             self._buffer += data
             self._buffer += bytes(-len(data) % tarfile.BLOCKSIZE)
-        self._crcs.append(zlib.crc32(sample.jpeg))
+        self._builder.add_image(sample.index, sample.jpeg)
         if len(self._buffer) >= TAR_BUFFER:
             self._flush()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with contextlib.ExitStack() as stack:
-            stack.push(self._file)
-            if kind is None:
-                self._finish()
+    def __exit__(self, kind: object, *_: object) -> None:
+        with self._file:
+            if kind is None:  # the end of an archive: two empty blocks, in whole records
+                self._buffer += bytes(2 * tarfile.BLOCKSIZE)
+                size = self._builder.bytes + len(self._buffer)
+                self._buffer += bytes(-size % tarfile.RECORDSIZE)
+                self._flush()
                 self._file.commit()
-
-    def _finish(self) -> None:
-        """The end of an archive: two empty blocks, in whole records."""
-        self._buffer += bytes(2 * tarfile.BLOCKSIZE)
-        self._buffer += bytes(-(self._bytes + len(self._buffer)) % tarfile.RECORDSIZE)
-        self._flush()
 
     def _flush(self) -> None:
         self._file.write(memoryview(self._buffer))
-        self._digest.update(self._buffer)
-        self._bytes += len(self._buffer)
+        self._builder.add_bytes(self._buffer)
         self._buffer = bytearray()
 
-    @property
-    def record(self) -> BatchRecord:
-        """The record of the batch, once the tar is in place."""
-        return _record(self._spec, self._batch, self._bytes, self._digest.hexdigest(), self._crcs)
 
-
-WRITERS: dict[str, type[FolderWriter | TarWriter]] = {
-    "folder": FolderWriter,
-    "webdataset": TarWriter,
-}
+WRITERS: dict[str, type[Writer]] = {"folder": FolderWriter, "webdataset": TarWriter}
 
 
 def members(spec: DatasetSpec, sample: Sample) -> list[tuple[str, bytes]]:
@@ -166,15 +130,9 @@ def members(spec: DatasetSpec, sample: Sample) -> list[tuple[str, bytes]]:
     ]
 
 
-def _header(name: str, size: int) -> tarfile.TarInfo:
-    """The same for everybody: no owner, no time."""
-    header = tarfile.TarInfo(name)
-    header.size, header.mode = size, 0o644
-    return header
-
-
-def info_json(spec: DatasetSpec, plan: Plan) -> bytes:
+def info_json(spec: DatasetSpec) -> bytes:
     """`_info.json`, by which timm's `wds/` reader knows the split "train" and its shards."""
+    plan = Plan(spec.num_imgs, spec.batch_size)
     numbers = range(plan.batches)
     split = {
         "name": "train",
@@ -183,10 +141,3 @@ def info_json(spec: DatasetSpec, plan: Plan) -> bytes:
         "shard_lengths": [len(plan.batch(number)) for number in numbers],
     }
     return (json.dumps({"splits": {"train": split}}, indent=2) + "\n").encode()
-
-
-def _record(
-    spec: DatasetSpec, batch: range, size: int, digest: str, crcs: list[int]
-) -> BatchRecord:
-    crc32 = "".join(f"{crc:08x}" for crc in crcs)
-    return BatchRecord(batch.start, batch.stop, len(crcs), size, spec.digest, digest, crc32)

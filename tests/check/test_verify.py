@@ -36,11 +36,10 @@ from damage import (
     truncate,
 )
 
-from single_image_gen.check import finding as check_finding
-from single_image_gen.check import tar as check_tar
 from single_image_gen.check.verify import verify
 from single_image_gen.cli.main import main
 from single_image_gen.errors import SingleImageGenWarning
+from single_image_gen.target.files import Target
 from single_image_gen.workers.shard import parse_shard
 
 
@@ -617,17 +616,16 @@ def test_what_cannot_be_read_is_named_and_the_rest_checked(
 def test_verify_goes_on_after_a_sector_that_cannot_be_read(
     kind: str, place: str, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_regular = check_finding.open_regular
+    open_regular = Target.open_regular
 
-    def open_broken(path: str, folder: int) -> tuple[int, int]:
-        fd, size = open_regular(path, folder)
+    def open_broken(self: Target, path: str) -> int:
+        fd = open_regular(self, path)
         if path == place:
             os.close(fd)
             fd = os.open("/proc/self/mem", os.O_RDONLY)  # reading there is an I/O error
-        return fd, size
+        return fd
 
-    for module in (check_finding, check_tar):
-        monkeypatch.setattr(module, "open_regular", open_broken)
+    monkeypatch.setattr(Target, "open_regular", open_broken)
     report = verify(made[kind])
     assert [finding.file for finding in report.findings] == [place]
     assert "Input/output error" in report.findings[0].reason

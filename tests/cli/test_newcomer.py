@@ -139,9 +139,8 @@ def test_tars_cannot_grow_and_the_refusal_says_so(
         *("--format", "webdataset"),
     )
     assert line == (
-        f"{tmp_path} is a dataset of 6 images, 9 asked for (num_imgs: 6 there, 9 asked for): tars "
-        "cannot grow, only a folder dataset can; choose another --targetpath, or replace it with "
-        "--overwrite"
+        f"{tmp_path} holds another dataset (num_imgs: 6 there, 9 asked for): tars cannot grow, "
+        "only a folder dataset can; choose another --targetpath, or replace it with --overwrite"
     )
     assert sorted(tmp_path.iterdir()) == before
 
@@ -152,9 +151,9 @@ def test_a_dataset_cannot_shrink_and_the_refusal_says_what_to_take_instead(
     assert make(source, tmp_path, 6) == 0
     line = refusal("--imgpath", source, "--targetpath", tmp_path, "--num_imgs", 1, *TINY)
     assert line == (
-        f"{tmp_path} is a dataset of 6 images, 1 asked for (num_imgs: 6 there, 1 asked for): a "
-        "dataset cannot shrink, but its first images are the smaller one; choose another "
-        "--targetpath, or replace it with --overwrite"
+        f"{tmp_path} holds another dataset (num_imgs: 6 there, 1 asked for): a dataset cannot "
+        "shrink, but its first images are the smaller one; choose another --targetpath, or "
+        "replace it with --overwrite"
     )
 
 
@@ -327,12 +326,14 @@ def test_a_file_in_the_place_of_the_target_is_called_a_file(
 ) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("mine")
-    remedy = "a file, not a folder: move it away, or choose another --targetpath"
+    line = f"{file} is a file, not a folder: move it away, or choose another --targetpath"
     arguments = ("--imgpath", source, "--num_imgs", 6, *TINY, *flags, "--targetpath")
-    assert refusal(*arguments, file) == f"{file}: it is {remedy}"
-    assert refusal(*arguments, file / "sub/deep") == f"{file / 'sub/deep'}: {file} is {remedy}"
+    assert refusal(*arguments, file) == line
+    assert refusal(*arguments, file / "sub/deep") == line
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    assert "it is a link that leads to no folder" in refusal(*arguments, tmp_path / "link")
+    assert f"{tmp_path / 'link'} is a link, but not to a folder" in refusal(
+        *arguments, tmp_path / "link"
+    )
     assert file.read_text() == "mine"
 
 
@@ -396,7 +397,7 @@ def verdict(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[str]
     return capsys.readouterr().out.splitlines()
 
 
-REPAIR = "--repair mends what is damaged, missing or wrong"
+REPAIR = "--repair restores what is damaged, missing or wrong"
 MOVE = "foreign files are never touched: move them away"
 
 
@@ -431,7 +432,7 @@ def test_verify_says_what_is_wrong_of_what_kind_and_what_to_do(
     (target / "train/notes.txt").write_text("mine")
     assert verdict(capsys, target) == [
         "record: batches.jsonl: no record of images 10 to 19, so they cannot be checked",
-        "foreign: train/notes.txt: no part of the dataset",
+        "foreign: train/notes.txt: not part of the dataset",
         (
             f"{target}: 10 of 20 images intact, 10 without a record to check them by; 1 foreign, "
             "1 wrong record"

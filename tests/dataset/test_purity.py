@@ -169,9 +169,9 @@ def test_every_image_can_be_made_alone(
     from single_image_gen.dataset.sample import make_sample
     from single_image_gen.engines import load_engine
     from single_image_gen.photo.memory import open_sources
-    from single_image_gen.target.metadata import read_metadata
+    from single_image_gen.target.metadata import parse_metadata
 
-    spec = read_metadata(str(plain[engine] / "dataset.json")).spec
+    spec = parse_metadata((plain[engine] / "dataset.json").read_bytes(), "").spec
     sources = open_sources([str(path) for path in photos])
     render = load_engine(engine)
     indices = list(range(COUNT))

@@ -25,11 +25,10 @@ from single_image_gen.errors import DatasetMismatch, JournalWarning, TargetLost
 from single_image_gen.photo.source import SourceInfo
 from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
-from single_image_gen.target.finish import finish_dataset
 from single_image_gen.target.journal import BatchRecord, read_journal, write_marker
+from single_image_gen.target.lifecycle import finish_dataset, read_target, register_dataset
 from single_image_gen.target.lock import RunLock
-from single_image_gen.target.metadata import DatasetMetadata, read_metadata, target_metadata
-from single_image_gen.target.resume import read_target, register_dataset
+from single_image_gen.target.metadata import DatasetMetadata, parse_metadata, target_metadata
 from single_image_gen.target.versions import current_versions
 
 COUNT = 50
@@ -92,8 +91,12 @@ def lines_of(target: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (target / "batches.jsonl").read_text().splitlines()]
 
 
+def metadata_of(target: Path) -> DatasetMetadata:
+    return parse_metadata((target / "dataset.json").read_bytes(), str(target))
+
+
 def spec_of(target: Path) -> DatasetSpec:
-    return read_metadata(str(target / "dataset.json")).spec
+    return metadata_of(target).spec
 
 
 # What is on disk
@@ -712,7 +715,7 @@ def test_any_edit_of_what_decides_bytes_is_noticed(
     edit_dataset(target, edit, seal=seal)
     before = snapshot(target)
     assert run(source, target) == 2
-    told = "is not what the images were made by" if seal else "its digest does not fit"
+    told = "is not what the images were made by" if seal else "its digest does not match"
     assert told in capsys.readouterr().err
     assert snapshot(target) == before
 
@@ -727,7 +730,7 @@ def test_any_edit_by_hand_is_noticed(
     before = snapshot(target)
     for argv in (["verify", str(target)], ["verify", str(target), "--repair"]):
         assert main(argv) == 1
-        assert "its digest does not fit" in capsys.readouterr().out
+        assert "its digest does not match" in capsys.readouterr().out
     assert run(source, target) == 2
     assert snapshot(target) == before
 
@@ -977,8 +980,7 @@ def test_a_link_whose_answer_was_lost_counts(
 
 def make_other(target: Path) -> None:
     """The same dataset begun anew, with an id of its own."""
-    metadata = read_metadata(str(target / "dataset.json"))
-    (target / "dataset.json").write_bytes(replace(metadata, id="0" * 16).as_bytes())
+    (target / "dataset.json").write_bytes(replace(metadata_of(target), id="0" * 16).as_bytes())
 
 
 LOSSES: dict[str, Any] = {

@@ -1,14 +1,20 @@
-"""May a run go on in this target? What it holds, and what its dataset.json is to say then."""
+"""A dataset in a target from its beginning to its end: begun, continued, finished, removed."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from single_image_gen.errors import DatasetMismatch, TargetLost
 from single_image_gen.target.files import Target
-from single_image_gen.target.journal import JournalContents, JournalFault, read_journal
+from single_image_gen.target.journal import (
+    JournalContents,
+    JournalFault,
+    read_journal,
+    write_journal,
+)
 from single_image_gen.target.layout import (
     BATCHES,
     DATASET,
@@ -18,22 +24,23 @@ from single_image_gen.target.layout import (
     TRAIN,
     WORK,
     parse_marker_name,
+    parse_patch_name,
     parse_tar_name,
 )
 from single_image_gen.target.metadata import (
     DatasetMetadata,
     is_remnant,
     parse_metadata,
-    read_bytes,
     target_metadata,
 )
 from single_image_gen.target.versions import version_differences
-from single_image_gen.text import counted
+from single_image_gen.target.writers import info_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
+    from single_image_gen.target.lock import RunLock
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,13 @@ class TargetContents:
     """What a target holds.
 
     Attributes:
-        metadata: its dataset.json; None if it has none, or a remnant.
+        metadata: its dataset.json; None if it has none, or only what a power failure left of one
+            (then that is a fault of the journal).
         journal: what is finished.
-        remnant: its dataset.json is what a power failure left of one, and no record is whole.
     """
 
     metadata: DatasetMetadata | None
     journal: JournalContents
-    remnant: bool = False
 
 
 def read_target(target: Target) -> TargetContents:
@@ -58,12 +64,13 @@ def read_target(target: Target) -> TargetContents:
         DatasetMismatch: its dataset.json is damaged, edited or another dataset's.
         OSError: something in it cannot be read.
     """
-    data = read_bytes(target)
-    if data is None:
+    try:
+        data = target.read(DATASET)
+    except FileNotFoundError:
         return TargetContents(None, JournalContents())
     if is_remnant(data) and not read_journal(target).records:
         fault = JournalFault(DATASET, "empty or cut off, and no batch is recorded")
-        return TargetContents(None, JournalContents(faults=(fault,)), remnant=True)
+        return TargetContents(None, JournalContents(faults=(fault,)))
     metadata = parse_metadata(data, os.path.join(target.path, DATASET))
     journal = read_journal(target, metadata.spec)
     for fault in journal.faults:
@@ -86,40 +93,38 @@ def join_dataset(
         target: the target.
         contents: what it holds.
         asked: what is to be made.
-        keep_batch_size: an existing dataset's tars keep their size, not that of `asked`.
+        keep_batch_size: existing tars keep their size.
         accept_versions: go on with libraries that may make other bytes.
 
     Raises:
         DatasetMismatch: the target holds another dataset, or files that are no dataset's.
     """
-    there = contents.metadata
+    there, spec = contents.metadata, asked.spec
     if there is None:
-        if not contents.remnant:
+        if not contents.journal.faults:
             _refuse_unknown_files(target)
         return asked
-    spec = asked.spec
     if spec.format == there.spec.format == "webdataset" and keep_batch_size:
         spec = replace(spec, batch_size=there.spec.batch_size)
-    differences = list(_differences(there.spec, spec))
-    if differences:
+    if differences := list(_differences(there.spec, spec)):
         raise DatasetMismatch(_refusal(target.path, there.spec, spec, differences))
-    joined = there
-    if asked.versions not in (there.versions, *there.accepted):
+    accepted = there.accepted
+    if asked.versions not in (there.versions, *accepted):
         if not accept_versions:
             raise DatasetMismatch(
                 f"{target.path} was begun with other versions ("
                 + version_differences(there.versions, asked.versions)
                 + "): its bytes may differ; install those, or go on with --accept_versions"
             )
-        joined = replace(joined, accepted=(*there.accepted, asked.versions))
-    if spec.num_imgs > there.spec.num_imgs:
-        joined = replace(joined, spec=spec, command=asked.command)
+        accepted = (*accepted, asked.versions)
+    newer = replace(asked, spec=spec) if spec.num_imgs > there.spec.num_imgs else there
     # a folder's batches may have any size: this run's
-    return replace(joined, spec=replace(joined.spec, batch_size=spec.batch_size))
+    joined = replace(newer.spec, batch_size=spec.batch_size)
+    return replace(there, spec=joined, command=newer.command, accepted=accepted)
 
 
 def _refuse_unknown_files(target: Target) -> None:
-    """Refuse to mix with files of ours whose dataset.json is missing."""
+    """Refuse to mix with files of the program whose dataset.json is missing."""
     markers = any(map(parse_marker_name, target.names(MARKERS)))
     for name in sorted(target.names(".")):
         ours = name in (TRAIN, BATCHES, PREVIEW, INFO) or parse_tar_name(name) is not None
@@ -131,14 +136,12 @@ def _refuse_unknown_files(target: Target) -> None:
 
 
 def _differences(there: DatasetSpec, asked: DatasetSpec) -> Iterator[tuple[str, Any, Any]]:
-    """(field, there, asked for) for all in which the datasets cannot be one."""
+    """(field, there, asked for) where the datasets cannot be one."""
     yield from there.differences(asked)
-    tars = there.format == asked.format == "webdataset"
-    if asked.num_imgs < there.num_imgs or (
-        asked.num_imgs > there.num_imgs and asked.format != "folder"
-    ):
+    grows = asked.num_imgs > there.num_imgs and asked.format == "folder"
+    if asked.num_imgs != there.num_imgs and not grows:
         yield "num_imgs", there.num_imgs, asked.num_imgs
-    if tars and asked.batch_size != there.batch_size:
+    if asked.batch_size != there.batch_size and there.format == asked.format == "webdataset":
         yield "batch_size", there.batch_size, asked.batch_size
 
 
@@ -147,43 +150,30 @@ def _refusal(
 ) -> str:
     """Why the target cannot become what is asked for, and what to do."""
     told = "; ".join(f"{name}: {a} there, {b} asked for" for name, a, b in differences)
+    why = ""
+    if [name for name, _, _ in differences] == ["num_imgs"]:
+        why = "a dataset cannot shrink, but its first images are the smaller one; "
+        if asked.num_imgs > there.num_imgs:
+            why = "tars cannot grow, only a folder dataset can; "
     remedy = "choose another --targetpath, or replace it with --overwrite"
-    if [name for name, _, _ in differences] != ["num_imgs"]:
-        return f"{path} holds another dataset ({told}): {remedy}"
-    sizes = (
-        f"{path} is a dataset of {counted(there.num_imgs, 'image')}, {asked.num_imgs:,} asked for "
-        f"({told})"
-    )
-    if asked.num_imgs > there.num_imgs:
-        return f"{sizes}: tars cannot grow, only a folder dataset can; {remedy}"
-    return f"{sizes}: a dataset cannot shrink, but its first images are the smaller one; {remedy}"
+    return f"{path} holds another dataset ({told}): {why}{remedy}"
 
 
 def register_dataset(
     target: Target, contents: TargetContents, joined: DatasetMetadata
 ) -> DatasetMetadata:
-    """Write dataset.json, where it does not say so yet, flushed to disk.
-
-    Args:
-        target: the target.
-        contents: what it holds.
-        joined: from `join_dataset`.
-
-    Returns:
-        What it says now.
+    """Write what `join_dataset` gave to dataset.json, unless it says so already; what it says now.
 
     Raises:
-        DatasetMismatch: another run was faster to begin another dataset.
+        DatasetMismatch: another run has begun another dataset in the meantime.
     """
     there = contents.metadata
     if there is None:
-        if contents.remnant:
+        if contents.journal.faults:
             target.remove_file(DATASET)
         if target.place_new(joined.as_bytes(), DATASET):
             return joined
-        there = target_metadata(target)
-        if there is None:
-            raise DatasetMismatch(f"{target.path}/{DATASET} vanished while it was read")
+        there = target_metadata(target) or joined
         now = TargetContents(there, JournalContents())
         joined = join_dataset(target, now, joined, keep_batch_size=False, accept_versions=False)
     if (joined.spec.num_imgs, joined.accepted) != (there.spec.num_imgs, there.accepted):
@@ -192,14 +182,12 @@ def register_dataset(
 
 
 def check_not_replaced(path: str, metadata: DatasetMetadata) -> DatasetMetadata:
-    """What the dataset.json at a target's path says now, which may have grown.
+    """What the dataset.json at a target's path says now; the dataset may have grown.
 
-    Args:
-        path: of the target; looked up anew, since it may have been removed or mounted over.
-        metadata: what a run has worked under.
+    The path is looked up anew, since the target may have been removed or mounted over.
 
     Raises:
-        TargetLost: it is not that dataset's any more.
+        TargetLost: it is no longer the dataset of `metadata`.
     """
     try:
         with Target(path) as target:
@@ -214,3 +202,66 @@ def check_not_replaced(path: str, metadata: DatasetMetadata) -> DatasetMetadata:
     if now.id != metadata.id:
         raise TargetLost(f"{path} was overwritten by another run while this one worked in it")
     return now
+
+
+def finish_dataset(
+    target: Target, lock: RunLock, metadata: DatasetMetadata
+) -> tuple[DatasetMetadata, JournalContents]:
+    """If every batch is finished, write batches.jsonl and remove the work folder.
+
+    Any number of runs may do it at once and again. The work folder is left to the last of them.
+
+    Returns:
+        What the target is now, and what is finished of it.
+
+    Raises:
+        TargetLost: it is no longer the dataset of `metadata`.
+        OSError: something cannot be read or written.
+    """
+    now = check_not_replaced(target.path, metadata)
+    if now.spec.num_imgs < metadata.spec.num_imgs:  # another run let it grow at the same time
+        target.place(metadata.as_bytes(), DATASET, flush=True)
+        now = metadata
+    spec, journal = now.spec, read_target(target).journal
+    if not journal.done.covers(range(spec.num_imgs)):
+        return now, journal
+    if spec.format == "webdataset" and not target.has(INFO):
+        target.place(info_json(spec), INFO, flush=True)
+    if journal.records != journal.lines or any(f.where == BATCHES for f in journal.faults):
+        write_journal(target, journal.records)
+
+    def is_recorded(name: str) -> bool:
+        batch = parse_marker_name(name)
+        return batch is not None and batch.stop <= spec.num_imgs
+
+    if lock.take():
+        with contextlib.suppress(OSError):  # the dataset is whole without it
+            target.remove_work(is_recorded)
+    return now, journal
+
+
+def remove_dataset(target: Target, spec: DatasetSpec) -> None:
+    """Remove the dataset of this spec, but for dataset.json, which is to be replaced.
+
+    Only what the program itself wrote. Records go first: a removal that is stopped in the middle
+    leaves a target that is known, and known to be unfinished.
+    """
+    target.remove_file(BATCHES)
+    target.remove_work(parse_marker_name, lock=False)
+    for name in (PREVIEW, INFO):
+        target.remove_file(name)
+    if spec.format == "webdataset":
+        for name in target.names("."):
+            number = parse_tar_name(name)
+            if number is not None and number * spec.batch_size < spec.num_imgs:
+                target.remove_file(name)
+        return
+    for k, source in enumerate(spec.sources):
+
+        def ours(name: str, k: int = k) -> bool:
+            index = parse_patch_name(name)
+            return index is not None and index < spec.num_imgs and spec.source_index(index) == k
+
+        with contextlib.suppress(NotADirectoryError):
+            target.remove_files(f"{TRAIN}/{source.class_name}", ours)
+    target.remove_folder(TRAIN)
