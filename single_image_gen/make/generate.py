@@ -211,7 +211,8 @@ def generate(
         return _forecast(run, survey)
     check_room(survey, sources)
     pending = itertools.islice(survey.plan.pending(survey.done), MAX_THREADS)
-    with open_pool(workers, tasks=1 + sum(1 for _ in pending)) as pool:
+    tasks = 1 + sum(1 for _ in pending)
+    with open_pool(workers, tasks, survey.images) as pool:
         return _make_dataset(run, pool)
 
 

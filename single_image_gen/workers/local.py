@@ -1,34 +1,54 @@
-"""Workers of this machine: processes and threads through joblib, or this process alone."""
+"""Workers of this machine, through joblib: processes, or threads of this process."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
+import time
 import warnings
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from io import FileIO
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from joblib import Parallel, delayed, parallel_config
 
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import BackendError, WorkerLost
-from single_image_gen.workers.children import follow_parent, signals_blocked
+from single_image_gen.workers.signals import SIGNALS
 from single_image_gen.workers.task import R, Task, Work, run_in_process, set_library_threads
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
+PARENT_POLL_SECONDS = 0.5
 # How long a task in a thread may take to its next image when it is told to stop.
 STOP_SECONDS = 10.0
-# What joblib warns of and is wanted here: unfinished tasks are dropped when a run is stopped, and a
-# worker that has grown by 300 MB, as it does with large sources, is replaced by a new one.
+# Warnings of joblib about what is intended here: unfinished tasks are dropped when a run is
+# stopped, and a worker that has grown by 300 MB, as with large sources, is replaced by a new one.
 EXPECTED_WARNINGS = (".*tasks which were still being processed", "A worker stopped while some jobs")
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Block signals in processes that are started within the context.
+
+    This process handles a signal that arrives meanwhile when it leaves the context.
+    """
+    # multiprocessing starts it when it is first needed, and that unblocks the signals
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -38,7 +58,7 @@ def open_processes(count: int) -> Iterator[Processes]:
     Raises:
         BackendError: the system denies what they need.
     """
-    settings = {"initializer": follow_parent, "initargs": (os.getpid(),)}
+    settings = {"initializer": _follow_parent, "initargs": (os.getpid(),)}
     with contextlib.ExitStack() as stack:
         try:
             with signals_blocked():
@@ -54,7 +74,7 @@ def open_processes(count: int) -> Iterator[Processes]:
 
 @contextlib.contextmanager
 def open_threads(count: int) -> Iterator[Threads]:
-    """Threads of this process; one is the calling thread itself."""
+    """Threads of this process; with a count of 1, the calling thread itself."""
     with _expected_warnings_ignored():
         yield Threads(count)
 
@@ -78,11 +98,27 @@ def _parallel(count: int, **settings: Any) -> Parallel:
 
 
 def _why_denied(error: OSError) -> str:
-    """In words, why no worker process can be started."""
     what = f"worker processes cannot be started ({error.strerror or error}"
     if error.errno == errno.ENOSPC:
         return f"{what} in /dev/shm, for their semaphores): enlarge it, or use --backend threading"
     return f"{what}): raise the limit, or use --backend threading"
+
+
+def _follow_parent(parent: int) -> None:
+    """In a worker process: leave signals to the parent, and end soon after it.
+
+    A terminal sends Ctrl-C to all processes, and a cluster may send SIGTERM to all; the parent
+    ends its workers itself.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_POLL_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="follow-parent").start()
 
 
 class Processes:
@@ -123,42 +159,29 @@ class _PipeCounter:
     def __init__(self) -> None:
         read, write = os.pipe()
         os.set_blocking(read, False)
-        self._read = open(read, "rb", buffering=0)  # noqa: SIM115 - closed by `close`
-        self._write = open(write, "wb", buffering=0)  # noqa: SIM115 - likewise
+        self._read, self._write = FileIO(read, "rb"), FileIO(write, "wb")
         self._total = 0
-        self._lock = threading.Lock()
-        self.report = _PipeReport(f"/proc/{os.getpid()}/fd/{write}")
+        self.report = functools.partial(_report_to_pipe, f"/proc/{os.getpid()}/fd/{write}")
 
     def total(self) -> int:
-        with self._lock:
-            while data := self._read.read(2**16):
-                self._total += len(data)
-            return self._total
+        while data := self._read.read(2**16):
+            self._total += len(data)
+        return self._total
 
     def close(self) -> None:
         self._read.close()
         self._write.close()
 
 
-class _PipeReport:
-    """A worker's side of the pipe; pickles as the pipe's name."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._file: FileIO | None = None
-
-    def __reduce__(self) -> tuple[type[_PipeReport], tuple[str]]:
-        return _PipeReport, (self._path,)
-
-    def __call__(self, images: int) -> None:
-        with contextlib.suppress(OSError):
-            if self._file is None:
-                self._file = FileIO(self._path, "wb", opener=_open_nonblocking)
-            self._file.write(bytes(images))  # what a full pipe does not take is not counted
+def _report_to_pipe(path: str, images: int) -> None:
+    with contextlib.suppress(OSError):
+        _open_pipe(path).write(bytes(images))  # what a full pipe does not take is not counted
 
 
-def _open_nonblocking(path: str, _flags: int) -> int:
-    return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+@functools.lru_cache(maxsize=1)
+def _open_pipe(path: str) -> FileIO:
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    return FileIO(path, "wb", opener=lambda name, _: os.open(name, flags))
 
 
 class Threads:

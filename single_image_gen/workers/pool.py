@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from joblib import cpu_count
 
-from single_image_gen.workers.cluster import cluster_address
-from single_image_gen.workers.dask import open_dask
+from single_image_gen.errors import notify
+from single_image_gen.text import counted
+from single_image_gen.workers.cluster import cluster_address, open_dask, open_ray
 from single_image_gen.workers.local import open_processes, open_threads
-from single_image_gen.workers.ray import open_ray
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from single_image_gen.workers import Workers
     from single_image_gen.workers.task import R, Task, Work
+
+# A worker beyond the usable CPUs helps only while others wait for storage, and starting a process
+# takes as long as making some hundreds of images: it is started only if it has this many to make.
+IMAGES_PER_EXTRA_WORKER = 1000
 
 
 class Pool(Protocol):
@@ -40,14 +44,18 @@ class Pool(Protocol):
         """
 
 
-def open_pool(workers: Workers, tasks: int) -> AbstractContextManager[Pool]:
-    """Start workers, or connect to those of a cluster; leaving the context lets go of them.
+def open_pool(
+    workers: Workers, tasks: int, images: int | None = None
+) -> AbstractContextManager[Pool]:
+    """Start workers, or connect to those of a cluster; leaving the context releases them.
 
-    To be done before anything is written.
+    To be called before anything is written.
 
     Args:
         workers: who does the work.
-        tasks: how many tasks there are at most: no more workers than that are started.
+        tasks: at most that many workers are started.
+        images: how many there are to make; more workers than CPUs are started only if each of
+            them has enough to do. None does not limit their number.
 
     Raises:
         BackendError: the backend's library is missing, its cluster cannot be reached, or the
@@ -58,6 +66,11 @@ def open_pool(workers: Workers, tasks: int) -> AbstractContextManager[Pool]:
     if address:
         return (open_dask if workers.backend == "dask" else open_ray)(address, count)
     started = max(1, min(count or 1, tasks))
+    if images is not None:
+        started = min(started, max(2, usable_cpus(), images // IMAGES_PER_EXTRA_WORKER))
+    if started > 2 * usable_cpus():
+        cpus = counted(usable_cpus(), "usable CPU")
+        notify(f"{started} workers on {cpus}: more than one for each CPU rarely make a run faster")
     if workers.backend == "dask":
         return open_dask(None, started)
     if workers.backend == "ray":
@@ -68,7 +81,7 @@ def open_pool(workers: Workers, tasks: int) -> AbstractContextManager[Pool]:
 
 
 def worker_count(workers: Workers) -> int | None:
-    """How many workers there are to be; None for all of an existing cluster's."""
+    """How many workers are asked for; None for all of an existing cluster's."""
     if workers.threads is None and cluster_address(workers.backend, workers.scheduler) is None:
         return usable_cpus()
     return workers.threads

@@ -33,11 +33,7 @@ TORCHRUN = ("RANK", "WORLD_SIZE", "torchrun")
 
 
 def parse_shard(text: str, environ: Mapping[str, str]) -> Shard:
-    """The shard that `--shard` names: "I/N", "auto" or "none".
-
-    Raises:
-        UsageError: it is none of these.
-    """
+    """The shard that `--shard` names: "I/N", "auto" or "none"; UsageError otherwise."""
     if text == "none":
         return WHOLE
     if text == "auto":
@@ -57,7 +53,7 @@ def detect_shard(environ: Mapping[str, str]) -> Shard:
     torchrun. PBS, LSF, SGE and Kubernetes give a task its index, but not the number of tasks.
 
     Raises:
-        UsageError: an index without a usable count; the message says what to pass instead.
+        UsageError: the variables do not give the number of tasks; names the flag to pass.
     """
     if array := _slurm_array(environ):
         step = _rank(environ, *SRUN_STEP) or WHOLE
@@ -77,7 +73,7 @@ def detect_shard(environ: Mapping[str, str]) -> Shard:
 
 
 def _slurm_array(environ: Mapping[str, str]) -> Shard | None:
-    """The task of an array MIN-MAX:STEP with COUNT tasks."""
+    """The shard of a task of an array MIN-MAX:STEP with COUNT tasks."""
     if "SLURM_ARRAY_TASK_ID" not in environ:
         return None
     names = ("ID", "MIN", "MAX", "STEP", "COUNT")
@@ -98,11 +94,10 @@ def _rank(environ: Mapping[str, str], rank: str, size: str, what: str) -> Shard 
     if rank not in environ or size not in environ:
         return None
     found = f"{rank}={environ[rank]} {size}={environ[size]}"
-    if not (_whole(environ[rank]) and _whole(environ[size])) or not (
-        int(environ[rank]) < int(environ[size])
-    ):
-        raise UsageError(f"the {what}'s variables cannot be read ({found}): pass --shard I/N")
-    return Shard(int(environ[rank]), int(environ[size]), f"{what}: {found}")
+    values = environ[rank], environ[size]
+    if not all(map(_whole, values)) or int(values[0]) >= int(values[1]):
+        raise UsageError(f"the variables of {what} cannot be read ({found}): pass --shard I/N")
+    return Shard(int(values[0]), int(values[1]), f"{what}: {found}")
 
 
 # (variable, what sets it, the value that stands for no array, what counts from 0)

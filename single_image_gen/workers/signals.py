@@ -1,10 +1,10 @@
-"""SIGINT and SIGTERM end the program in order, once, and soon.
+"""SIGINT and SIGTERM end the program within seconds.
 
-A signal raises an exception in the main thread, which stops the workers and cleans up on its way
-out. But Python runs signal handlers in the main thread only, between two instructions: where that
-waits for a file system that does not answer, no handler runs. And the exception may be swallowed,
-or cleaning up may hang. Files need no cleaning up to be right. So a second thread watches for the
-signals, and ends the process if it has not ended after some time.
+A signal raises an exception in the main thread, which stops the workers and cleans up. But Python
+runs signal handlers in the main thread only, between two bytecode instructions: not while it waits
+for a file system that does not answer. The exception may also be swallowed, or the cleanup may
+hang. Files are valid without cleanup. So a second thread watches for the signals, and ends the
+process if it has not ended after some time.
 """
 
 from __future__ import annotations
@@ -31,28 +31,26 @@ POLL_SECONDS = 0.3
 
 
 class Terminated(BaseException):
-    """SIGTERM came; like KeyboardInterrupt no Exception, so that nothing handles it on its way."""
+    """SIGTERM arrived; not an Exception, as KeyboardInterrupt, so that no handler catches it."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT came.
+    """SIGINT arrived.
 
-    A class of its own, because Python remembers a KeyboardInterrupt proper that left an `exec` of
-    text, as imports of dataclasses and named tuples do: `python -m` then dies by the signal in the
-    end, whatever exit code was asked for.
+    A subclass, because Python records a plain KeyboardInterrupt that leaves an `exec` of text (as
+    in imports of dataclasses): `python -m` then dies by the signal, whatever the exit code.
     """
 
 
 @contextlib.contextmanager
 def ended_by_signals(messages: Mapping[int, str], *, program: bool) -> Iterator[None]:
-    """Within the context, the first signal raises Interrupted or Terminated out of it.
+    """Within the context, the first signal raises Interrupted or Terminated; later ones do nothing.
 
-    Later signals change nothing. Outside the main thread the context does nothing: whoever called
-    from there handles signals.
+    Outside the main thread the context does nothing: signals are left to the caller.
 
     Args:
-        messages: for each exit code, the line for stderr if the process has to end regardless.
-        program: the process ends after the context, so that this must not be disturbed either.
+        messages: for each exit code, the line for stderr if the second thread ends the process.
+        program: the process ends after the context; signals are ignored until then.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -66,11 +64,11 @@ def ended_by_signals(messages: Mapping[int, str], *, program: bool) -> Iterator[
     try:
         yield
     except BaseException:
-        if ending.error is not None:  # it may have been replaced by another on its way
+        if ending.error is not None:  # another exception may have replaced it
             raise ending.error from None
         raise
     finally:
-        ending.told = True
+        ending.reported = True
         stopped = ending.error is not None
         for number, handler in handlers.items():
             after = signal.SIG_IGN if stopped else signal.SIG_DFL
@@ -82,43 +80,38 @@ def ended_by_signals(messages: Mapping[int, str], *, program: bool) -> Iterator[
 
 
 class _Ending:
-    """The end that a signal begins."""
+    """Ends the process after a signal."""
 
     def __init__(self, messages: Mapping[int, str]) -> None:
         self.error: BaseException | None = None
-        self.told = False
+        self.reported = False
         self._messages = messages
         self._cancelled = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True, name="signals")
 
     def begin(self, number: int, _: Any) -> None:
-        """The signals' handler, in the main thread."""
+        """The signal handler."""
         for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         self.error = Terminated() if number == signal.SIGTERM else Interrupted()
-        # What is cut short may complain; the user knows why.
-        sys.unraisablehook = threading.excepthook = _say_nothing
+        # errors of what is interrupted are no news to the user
+        sys.unraisablehook = threading.excepthook = _ignore
         raise self.error
 
     def leave(self) -> None:
-        """End the process before Python takes itself apart.
+        """End the process before the interpreter is finalized.
 
-        With a compiled module that was half imported, that can end the main thread alone, and the
-        process later, with exit code 0.
+        With a partly imported compiled module, finalization can end the process with exit code 0.
         """
         if self.error is None:
             return
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):  # closed, or nobody reads it
+            with contextlib.suppress(Exception):  # closed
                 stream.flush()
         os._exit(TERMINATED if isinstance(self.error, Terminated) else INTERRUPTED)
 
     def start_watching(self) -> int:
-        """Start the second thread.
-
-        Returns:
-            A descriptor for Python to write a byte to as soon as a signal comes.
-        """
+        """Start the second thread; returns the descriptor for `signal.set_wakeup_fd`."""
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         with contextlib.suppress(RuntimeError):  # no more threads
@@ -126,7 +119,7 @@ class _Ending:
         return self._write
 
     def stop_watching(self) -> None:
-        """The end came in order."""
+        """End the second thread."""
         self._cancelled.set()
         os.write(self._write, b"\0")
         if self._watcher.ident is not None:
@@ -135,22 +128,22 @@ class _Ending:
         os.close(self._write)
 
     def _watch(self) -> None:
-        # A signal that a thread blocks is pending for it until another thread has taken it.
+        # a signal that this thread blocks is pending until another thread handles it
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         number = self._wait_for_signal()
         if number is None or self._cancelled.wait(SECONDS[number]):
             return
         code = CODES[number]
-        if not self.told:
+        if not self.reported:
             os.write(2, f"{self._messages[code]}\n".encode())
-        # not imported: the main thread may be in the middle of that
+        # an import could wait for one in the main thread
         processes = sys.modules.get("multiprocessing")
         for child in processes.active_children() if processes else ():
             child.kill()
         os._exit(code)
 
     def _wait_for_signal(self) -> signal.Signals | None:
-        """The first signal, whether the main thread could take it or not."""
+        """The first signal, whether or not the main thread could handle it; None at the end."""
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
         while not self._cancelled.is_set():
@@ -161,5 +154,5 @@ class _Ending:
         return None
 
 
-def _say_nothing(_: Any) -> None:
+def _ignore(_: Any) -> None:
     pass

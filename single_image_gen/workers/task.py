@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import SourceError, WorkerUnfit
 from single_image_gen.target.versions import current_versions
+from single_image_gen.text import one_line
 
 if TYPE_CHECKING:
     from single_image_gen.dataset.sample import Sources
@@ -61,39 +62,34 @@ Task = Callable[[Work], R]
 
 
 def run_in_process(pickled: bytes, task: Task[R]) -> R:
-    """Do a task in a worker process.
-
-    Args:
-        pickled: the Work.
-        task: what to do.
-    """
+    """Do a task in a worker process; `pickled` is the Work."""
     return task(_load_work(pickled))
 
 
 def run_on_cluster(pickled: bytes, task: Task[R]) -> R:
-    """Do a task on another machine.
+    """Do a task on another machine; `pickled` is the Work.
 
     Raises:
         WorkerUnfit: this machine's versions differ, or reading or writing failed on it.
     """
-    work = _load_work(pickled)
-    host = socket.gethostname()
-    if work.versions and (found := current_versions(work.spec.engine)) != work.versions:
+    work, host = _load_work(pickled), socket.gethostname()
+    here = current_versions(work.spec.engine)
+    if work.versions not in ({}, here):
         differences = "; ".join(
-            f"{name}: {work.versions.get(name, 'none')} asked for, {found.get(name, 'none')} there"
-            for name in sorted(work.versions.keys() | found.keys())
-            if work.versions.get(name) != found.get(name)
+            f"{name}: {work.versions.get(name, 'none')} asked for, {here.get(name, 'none')} there"
+            for name in sorted(work.versions.keys() | here.keys())
+            if work.versions.get(name) != here.get(name)
         )
         raise WorkerUnfit(
             f"the worker on {host} has other versions ({differences}), so that its bytes may "
             "differ: install the same there, or go on with --accept_versions"
         )
     try:
-        return run_in_process(pickled, task)
+        return task(work)
     except (OSError, SourceError) as error:
         raise WorkerUnfit(
-            f"the worker on {host}: {one_line(error)} (workers must see the sources and the target "
-            "under the same paths)"
+            f"the worker on {host}: {one_line(str(error))} (workers must see the sources and the "
+            "target under the same paths)"
         ) from None
 
 
@@ -118,8 +114,3 @@ def set_library_threads(opencv: int, torch: int) -> tuple[int, int]:
         before[1] = library.get_num_threads()
         library.set_num_threads(torch)
     return before[0], before[1]
-
-
-def one_line(error: BaseException) -> str:
-    """The error's message on one line, or its class."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -20,7 +20,8 @@ from support_tasks import fail, number, slow_number, wait_for, work_of
 
 from single_image_gen.cli.main import main
 from single_image_gen.errors import BackendError, SourceError, WorkerLost, WorkerUnfit
-from single_image_gen.workers import Workers, dask
+from single_image_gen.workers import Workers
+from single_image_gen.workers import cluster as cluster_module
 from single_image_gen.workers.pool import open_pool
 
 if TYPE_CHECKING:
@@ -204,7 +205,9 @@ def test_workers_without_this_program_are_refused(
 ) -> None:
     missing = "No module named 'single_image_gen'"
     # a function without a name is sent as it is, and not looked up by the worker
-    monkeypatch.setattr(dask, "_empty_task", lambda: exec(f"raise ImportError({missing!r})"))
+    monkeypatch.setattr(
+        cluster_module, "_empty_task", lambda: exec(f"raise ImportError({missing!r})")
+    )
     with pytest.raises(BackendError, match=f"{missing}.*install it there too"):
         open_pool(on(cluster), 1).__enter__()
 
@@ -215,7 +218,7 @@ def test_a_cluster_without_workers_is_refused_after_a_notice(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(dask, "WORKER_SECONDS", 2.0)
+    monkeypatch.setattr(cluster_module, "WORKER_SECONDS", 2.0)
     with dask_cluster(tmp_path) as cluster:
         more = arguments(photo, tmp_path / "out", "--backend=dask", "--scheduler", cluster.address)
         code = main([word for word in more if word != "--quiet"])
@@ -235,7 +238,7 @@ def test_an_unreachable_scheduler_is_tried_with_a_notice_and_refused(
     capsys: pytest.CaptureFixture[str],
     how: str,
 ) -> None:
-    monkeypatch.setattr(dask, "CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr(cluster_module, "CONNECT_SECONDS", 2.0)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))  # and does not listen
         address = f"tcp://127.0.0.1:{sock.getsockname()[1]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import pickle
@@ -31,9 +32,10 @@ from support_tasks import (
 
 from single_image_gen.cli.main import main
 from single_image_gen.engines import load_engine
-from single_image_gen.errors import EngineError, UsageError, WorkerLost
+from single_image_gen.errors import EngineError, Notice, UsageError, WorkerLost
 from single_image_gen.make import generate as run
 from single_image_gen.workers import BACKENDS, Workers
+from single_image_gen.workers import pool as pool_module
 from single_image_gen.workers.cluster import ADDRESS_VARIABLES
 from single_image_gen.workers.pool import open_pool, usable_cpus, worker_count
 
@@ -57,11 +59,29 @@ def test_each_task_is_done_once(backend: str, threads: int) -> None:
         assert sorted(pool.run(work_of(), numbers(3))) == [0, 1, 2], "a pool can be used again"
 
 
+@pytest.mark.filterwarnings("ignore:3 workers on 1 usable CPU")
 def test_no_more_workers_than_tasks_are_started() -> None:
     before = set(loky_workers())
     with open_pool(Workers(12), 3) as pool:
         assert sorted(pool.run(work_of(), numbers(3, slow_number))) == [0, 1, 2]
         assert len(set(loky_workers()) - before) <= 3
+
+
+@pytest.mark.parametrize(
+    ("threads", "images", "started"),
+    [(24, 600, 2), (24, 5999, 5), (24, 10**6, 24), (24, None, 24), (1, 10**6, 1), (None, 10, 2)],
+)
+def test_workers_beyond_the_cpus_are_started_only_if_each_has_enough_to_do(
+    threads: int | None, images: int | None, started: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(pool_module, "open_processes", lambda count: count)
+    monkeypatch.setattr(pool_module, "open_threads", lambda count: count)
+    expected = contextlib.nullcontext()
+    if started > 2 * 2:
+        expected = pytest.warns(Notice, match=rf"^{started} workers on 2 usable CPUs: ")
+    with expected:
+        assert open_pool(Workers(threads), 100, images) == started
 
 
 @LOCAL

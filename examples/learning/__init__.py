@@ -1,1 +1,0 @@
-"""Self-supervised learning from one photograph: three methods, probes and fine-tuning."""
