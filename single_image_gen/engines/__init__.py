@@ -50,7 +50,13 @@ def choose_engine(name: str | None) -> str:
     try:
         load_engine(native)
     except EngineError as error:
-        load_engine(reference)
+        try:
+            load_engine(reference)
+        except EngineError:
+            raise EngineError(
+                f"{error}; or use the reference engine, which is slower: pip install "
+                "'single-image-gen[torch]'"
+            ) from None
         notify(f"{error}; the reference engine is used, which is slower")
         return reference
     return native

@@ -210,6 +210,15 @@ def test_without_the_library_the_reference_is_used_and_a_notice_says_why(folder:
         choose_engine("native")
 
 
+def test_without_the_library_and_torch_both_remedies_are_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (folder / "not_built.txt").write_text("no C compiler was found\n")
+    monkeypatch.setitem(sys.modules, "single_image_gen.engines.torchvision", None)
+    with pytest.raises(EngineError, match=r"no C compiler was found; .* pip install 'single-"):
+        choose_engine(None)
+
+
 def test_a_library_of_another_version_is_refused(folder: Path):
     copy = folder / "src"
     shutil.copytree(SOURCES, copy)
