@@ -1,39 +1,54 @@
-"""The picture that heads the README: the market street, and images that are made of it.
+"""Pictures of what the program makes, for the README.
 
     python images/make_overview.py
 
-Writes overview.jpg beside this file: the source on the left; on the right three rows of eight
-images of the script recipe, then three of the paper recipe.
+Writes two files beside this one. overview.jpg: the market street on the left; on the right three
+rows of eight images of the script recipe, then three of the paper recipe. min_gradient.jpg: the
+first 24 images of the calm bay on the left; on the right the same 24 with `--min_gradient 25`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
-from single_image_gen import PAPER, SCRIPT, SingleImageDataset
+from single_image_gen import PAPER, SCRIPT, Recipe, SingleImageDataset
 
 HERE = Path(__file__).parent
-TILE, GAP, COLUMNS, ROWS = 96, 4, 8, 3
+GAP = 4
 
 
 def main() -> None:
-    source = HERE / "market.jpg"
-    height = 2 * ROWS * (TILE + GAP) - GAP
-    photo = Image.open(source)
+    script, paper = (tiles("market.jpg", r, 8, 3, 96) for r in (SCRIPT, PAPER))
+    height = 2 * script.height + GAP
+    photo = Image.open(HERE / "market.jpg")
     photo = photo.resize((height * photo.width // photo.height, height), Image.Resampling.LANCZOS)
-    width = photo.width + COLUMNS * (TILE + GAP)
-    sheet = Image.new("RGB", (width, height), "white")
+    sheet = Image.new("RGB", (photo.width + GAP + script.width, height), "white")
     sheet.paste(photo, (0, 0))
-    for block, recipe in enumerate((SCRIPT, PAPER)):
-        images = SingleImageDataset(source, recipe=recipe, length=COLUMNS * ROWS)
-        for k in range(len(images)):
-            tile = images[k][0].resize((TILE, TILE), Image.Resampling.LANCZOS)
-            row, column = block * ROWS + k // COLUMNS, k % COLUMNS
-            at = (photo.width + GAP + column * (TILE + GAP), row * (TILE + GAP))
-            sheet.paste(tile, at)
+    sheet.paste(script, (photo.width + GAP, 0))
+    sheet.paste(paper, (photo.width + GAP, script.height + GAP))
     sheet.save(HERE / "overview.jpg", quality=90)
+
+    plain, chosen = (
+        tiles("calm.jpg", replace(SCRIPT, min_gradient=g), 6, 4, 64) for g in (0.0, 25.0)
+    )
+    sheet = Image.new("RGB", (2 * plain.width + 6 * GAP, plain.height), "white")
+    sheet.paste(plain, (0, 0))
+    sheet.paste(chosen, (plain.width + 6 * GAP, 0))
+    sheet.save(HERE / "min_gradient.jpg", quality=85)
+
+
+def tiles(source: str, recipe: Recipe, columns: int, rows: int, side: int) -> Image.Image:
+    """The first images of the source, in rows."""
+    dataset = SingleImageDataset(HERE / source, recipe=recipe, length=columns * rows)
+    pitch = side + GAP
+    sheet = Image.new("RGB", (columns * pitch - GAP, rows * pitch - GAP), "white")
+    for k in range(len(dataset)):
+        tile = dataset[k][0].resize((side, side), Image.Resampling.LANCZOS)
+        sheet.paste(tile, (k % columns * pitch, k // columns * pitch))
+    return sheet
 
 
 if __name__ == "__main__":

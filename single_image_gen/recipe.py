@@ -51,6 +51,9 @@ class Recipe:
         saturation: as brightness.
         hue: the shift is uniform in (-hue, hue) turns of the hue circle, 0 to 0.5.
         randinterp: draw Lanczos, bilinear or bicubic for each crop's resize.
+        min_gradient: a crop with a lower contrast than this is drawn again, up to
+            `draw.params.REDRAWS` times; then the one of highest contrast is taken. In levels of 0
+            to 255, as `inspect` measures it (`photo.gradients`), 0 to 1000; 0 turns it off.
         include_sources: the first N images are the N sources themselves, shorter side resized to
             img_size, center crop.
 
@@ -74,6 +77,7 @@ class Recipe:
     saturation: float = 0.4
     hue: float = 0.1
     randinterp: bool = False
+    min_gradient: float = 0.0
     include_sources: bool = False
 
     def __post_init__(self) -> None:
@@ -107,6 +111,7 @@ class Recipe:
         for name in ("brightness", "contrast", "saturation"):
             _require_within(name, getattr(self, name), 0, 1000)
         _require_within("hue", self.hue, 0, 0.5)
+        _require_within("min_gradient", self.min_gradient, 0, 1000)
 
     @property
     def canvas(self) -> int:

@@ -22,6 +22,7 @@ COMMON = {
     "saturation": 0.4,
     "hue": 0.1,
     "randinterp": False,
+    "min_gradient": 0.0,
     "include_sources": False,
 }
 # Section 3 of the design, a column each, written out once more on purpose.
@@ -104,6 +105,8 @@ RULES = [
     ("contrast", 1001, "contrast must be 0 to 1000, got 1001"),
     ("saturation", INF, "saturation must be 0 to 1000, got inf"),
     ("hue", 0.6, "hue must be 0 to 0.5, got 0.6"),
+    ("min_gradient", -1, "min_gradient must be 0 to 1000, got -1"),
+    ("min_gradient", 1001, "min_gradient must be 0 to 1000, got 1001"),
     ("randinterp", 0, "randinterp must be a bool, got 0"),
     ("include_sources", 1.0, "include_sources must be a bool, got 1.0"),
 ]

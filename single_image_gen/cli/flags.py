@@ -113,7 +113,7 @@ def count(text: str) -> int:
 TYPES: dict[str, Callable[[str], Any]] = {
     "N": count,
     **dict.fromkeys("KQS", int),
-    **dict.fromkeys(("A", "D", "F", "LO", "P", "X"), float),
+    **dict.fromkeys(("A", "D", "F", "G", "LO", "P", "X"), float),
     **dict.fromkeys(("DATASET_JSON", "DIR", "PATH", "PNG"), os.path.expanduser),
 }
 
@@ -204,6 +204,11 @@ def _add_recipe(group: Any) -> None:
         ("saturation", "X", "range of the saturation jitter"),
         ("hue", "X", "range of the hue jitter"),
         ("randinterp", "", "draw lanczos, bilinear or bicubic for each crop"),
+        (
+            "min_gradient",
+            "G",
+            "draw a crop with less gradient than this again; 25 avoids flat ones",
+        ),
     ):
         _add_setting(group, name, metavar, text)
 
@@ -271,10 +276,12 @@ def params_parser() -> Parser:
     parser = Parser(
         "params",
         "What was drawn for each image, as JSON lines: crop boxes as [left, top, width, height] in "
-        "pixels of the source, angles in degrees. It is computed from dataset.json alone.",
+        "pixels of the source, angles in degrees. It is computed from dataset.json alone, or with "
+        "--min_gradient from the sources as well.",
     )
     _path_argument(parser, "target", "TARGET", "the dataset's root, or its dataset.json")
     add_flag(parser, "index", "LIST", "such as 3,10-20 (default: all images)")
+    _add_sources(parser)
     return parser
 
 
@@ -315,14 +322,19 @@ def inspect_parser() -> Parser:
 
 def _add_rendering(parser: Parser) -> None:
     """Add the flags of a command that makes images of an existing dataset."""
+    _add_sources(parser)
+    add_flag(parser, "threads", "N", "workers (default: from the number of images)")
+    add_flag(parser, "quiet", "", "results and errors only")
+
+
+def _add_sources(parser: Parser) -> None:
+    """Add the flags of a command that reads the sources of an existing dataset."""
     text = (
         "where the sources are now, files or folders; they are recognized by their SHA-256 "
         "(default: where dataset.json says they were)"
     )
     _add_imgpath(parser, text)
-    add_flag(parser, "threads", "N", "workers (default: from the number of images)")
     _add_max_pixels(parser)
-    add_flag(parser, "quiet", "", "results and errors only")
 
 
 def _add_imgpath(group: Any, text: str) -> None:

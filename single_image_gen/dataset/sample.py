@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,14 +11,16 @@ import numpy as np
 from PIL import Image
 
 from single_image_gen.dataset.spec import draw_range
+from single_image_gen.photo.gradients import contrast_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.draw.params import Params
+    from single_image_gen.draw.params import Contrast, Params
     from single_image_gen.engines import Render
     from single_image_gen.photo.source import Pixels, Source
+    from single_image_gen.recipe import Recipe
 
 
 PANORAMA = 4  # longer side over shorter; beyond, resizing all of it would take much memory
@@ -49,9 +52,16 @@ def make_samples(
     spec: DatasetSpec, sources: Sources, render: Render, indices: range
 ) -> Iterator[Sample]:
     """The samples of these indices, in order."""
-    for index, params in draw_range(spec, indices):
+    for index, params in draw_range(spec, indices, contrasts_of(sources, spec.recipe)):
         pixels = render_pixels(spec, sources, render, index, params, bgr=True)
         yield Sample(index, params, encode_jpeg(pixels, spec.quality))
+
+
+def contrasts_of(sources: Sources, recipe: Recipe) -> Callable[[int], Contrast] | None:
+    """What `draw_range` needs to know of the sources; None for a recipe that does not need it."""
+    if not recipe.min_gradient:
+        return None
+    return functools.cache(lambda k: contrast_of(sources[k], recipe))
 
 
 def make_sample(spec: DatasetSpec, sources: Sources, render: Render, index: int) -> Sample:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 from single_image_gen.draw.geometry import check_fits
-from single_image_gen.draw.params import MAX_SEED, center_of, params_of, uniforms
+from single_image_gen.draw.params import MAX_SEED, candidates, center_of, choose, uniforms
 from single_image_gen.errors import UsageError
 from single_image_gen.photo.source import SourceInfo
 from single_image_gen.recipe import (
@@ -24,9 +24,9 @@ from single_image_gen.recipe import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from single_image_gen.draw.params import Params
+    from single_image_gen.draw.params import Contrast, Params
 
     Format = Literal["folder", "webdataset"]
 
@@ -180,12 +180,30 @@ def _sides(source: SourceInfo) -> str:
     return f"{source.width} x {source.height}"
 
 
-def draw_range(spec: DatasetSpec, indices: range) -> Iterator[tuple[int, Params]]:
-    """(index, parameters) for each of the indices; for a source itself, those of its center."""
+def draw_range(
+    spec: DatasetSpec, indices: range, contrasts: Callable[[int], Contrast] | None = None
+) -> Iterator[tuple[int, Params]]:
+    """(index, parameters) for each of the indices; for a source itself, those of its center.
+
+    Args:
+        spec: the dataset.
+        indices: of the images.
+        contrasts: of crops of each source, by its number; needed for a recipe with `min_gradient`.
+    """
+    for index, drawn in draw_candidates(spec, indices):
+        contrast = contrasts(spec.source_index(index)) if contrasts else None
+        yield index, choose(drawn, spec.recipe.min_gradient, contrast)
+
+
+def draw_candidates(spec: DatasetSpec, indices: range) -> Iterator[tuple[int, Iterator[Params]]]:
+    """(index, what `min_gradient` chooses from) for each of the indices."""
     uniform = uniforms(spec.seed, indices.start, indices.stop)
     for index, u in zip(indices, uniform, strict=True):
         size = spec.sources[spec.source_index(index)].size
-        yield index, center_of(size) if spec.is_source(index) else params_of(spec.recipe, size, u)
+        if spec.is_source(index):
+            yield index, iter([center_of(size)])
+        else:
+            yield index, candidates(spec.recipe, size, spec.seed, index, u)
 
 
 def auto_batch_size(num_imgs: int, format: str) -> int:  # noqa: A002 - the flag's name

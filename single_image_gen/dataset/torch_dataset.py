@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from PIL import Image
 from torch.utils.data import Dataset
 
-from single_image_gen.dataset.sample import render_pixels
+from single_image_gen.dataset.sample import contrasts_of, render_pixels
 from single_image_gen.dataset.spec import DatasetSpec, draw_range
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import UsageError
 from single_image_gen.photo.find import find_sources
 from single_image_gen.photo.memory import open_sources
+from single_image_gen.photo.suitability import check_gradients
 from single_image_gen.recipe import (
     DEFAULT_ENGINE,
     IMAGENET_SIZE,
@@ -59,7 +60,8 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
 
     Raises:
         SourceError: a source cannot be used.
-        ValueError: a value is out of range, or the recipe does not fit a source.
+        ValueError: a value is out of range, the recipe does not fit a source, or next to none of
+            a source's crops has its `min_gradient`.
         EngineError: the engine's libraries cannot be imported.
     """
 
@@ -85,6 +87,7 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         self.spec = DatasetSpec(
             sources=self._sources.infos, recipe=recipe, seed=seed, num_imgs=length, engine=engine
         )
+        check_gradients(self._sources, recipe)
         self.transform = transform
         load_engine(engine)  # now, where its error is seen, not in a worker
 
@@ -111,7 +114,8 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
             IndexError: index is not in [-length, length).
         """
         start = self._index(index)
-        return next(draw_range(self.spec, range(start, start + 1)))[1]
+        contrasts = contrasts_of(self._sources, self.spec.recipe)
+        return next(draw_range(self.spec, range(start, start + 1), contrasts))[1]
 
     def __len__(self) -> int:
         return self.spec.num_imgs

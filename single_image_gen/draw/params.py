@@ -6,6 +6,9 @@ as easy as 1, 2, 3", SC 2011). The key is the seed. Image `i` has the words `i *
 used or not. No draw depends on whether another one is made: turning an augmentation off leaves all
 others as they were.
 
+The lowest 64 bits of the counter count these words. The next 64 bits are the number of a redraw
+(`min_gradient`), from which the slots of the crop alone are used.
+
 The upper 53 bits of a word become a float in [0, 1). From there on only + - * / and sqrt are used,
 which IEEE 754 defines to the last bit; see `elementary` for the functions built on them.
 """
@@ -30,9 +33,11 @@ from single_image_gen.draw.geometry import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from single_image_gen.recipe import Recipe
+
+    Contrast = Callable[["Params"], float]
 
 MAX_SEED = 2**64 - 1
 
@@ -60,6 +65,10 @@ MAX_SEED = 2**64 - 1
 ) = range(19)
 ATTEMPTS = 11
 SLOTS = CROP_SIZE + 2 * ATTEMPTS  # 40, a multiple of Philox's four words a block
+# What `min_gradient` draws again, and how often at most: of a source in which one crop in twenty
+# has enough gradient, one image in thirty is left without.
+REDRAWN = frozenset([FIRST_LEFT, FIRST_TOP, *range(CROP_LEFT, SLOTS)])
+REDRAWS = 64
 
 Interpolation = Literal["bicubic", "bilinear", "lanczos"]
 INTERPOLATIONS: tuple[Interpolation, ...] = ("lanczos", "bilinear", "bicubic")
@@ -160,7 +169,9 @@ def center_of(size: tuple[int, int]) -> Params:
     )
 
 
-def draw_params(recipe: Recipe, size: tuple[int, int], seed: int, index: int) -> Params:
+def draw_params(
+    recipe: Recipe, size: tuple[int, int], seed: int, index: int, contrast: Contrast | None = None
+) -> Params:
     """The parameters of image `index`.
 
     Args:
@@ -168,19 +179,47 @@ def draw_params(recipe: Recipe, size: tuple[int, int], seed: int, index: int) ->
         size: (width, height) of the source in pixels.
         seed: 0 to 2^64 - 1.
         index: 0 or more.
+        contrast: what `recipe.min_gradient` is compared with; needed if that is not 0.
 
     Raises:
         ValueError: no crop that the recipe allows fits a source of this size.
     """
-    return params_of(recipe, size, next(uniforms(seed, index, index + 1)))
+    drawn = candidates(recipe, size, seed, index, next(uniforms(seed, index, index + 1)))
+    return choose(drawn, recipe.min_gradient, contrast)
 
 
-def uniforms(seed: int, first: int, stop: int) -> Iterator[list[float]]:
+def candidates(
+    recipe: Recipe, size: tuple[int, int], seed: int, index: int, u: Sequence[float]
+) -> Iterator[Params]:
+    """The first draw of an image, by its uniforms `u`, and with `min_gradient` its redraws."""
+    yield params_of(recipe, size, u)
+    for redraw in range(1, REDRAWS + 1) if recipe.min_gradient else ():
+        fresh = next(uniforms(seed, index, index + 1, redraw))
+        yield params_of(recipe, size, [(fresh if k in REDRAWN else u)[k] for k in range(SLOTS)])
+
+
+def choose(drawn: Iterator[Params], least: float, contrast: Contrast | None) -> Params:
+    """The first candidate with at least this contrast, or if none has it, the one with the most."""
+    best = next(drawn)
+    if not least:
+        return best
+    if contrast is None:
+        raise ValueError("min_gradient needs the contrast of crops")
+    most = contrast(best)
+    while most < least and (params := next(drawn, None)):
+        found = contrast(params)
+        if found > most:
+            best, most = params, found
+    return best
+
+
+def uniforms(seed: int, first: int, stop: int, redraw: int = 0) -> Iterator[list[float]]:
     """For each index in [first, stop), its SLOTS floats, uniform in [0, 1)."""
     # the counter counts blocks of four words; chunks bound the memory of a long range
     for start in range(first, stop, 4096):
         count = min(4096, stop - start)
-        words = np.random.Philox(key=seed, counter=start * (SLOTS // 4)).random_raw(count * SLOTS)
+        counter = (redraw << 64) + start * (SLOTS // 4)
+        words = np.random.Philox(key=seed, counter=counter).random_raw(count * SLOTS)
         floats = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
         yield from floats.reshape(count, SLOTS).tolist()
 

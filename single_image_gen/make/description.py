@@ -15,9 +15,10 @@ from single_image_gen.target.metadata import parse_metadata
 from single_image_gen.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
+    from single_image_gen.draw.params import Contrast
     from single_image_gen.target.metadata import DatasetMetadata
 
     Range = tuple[int, int]
@@ -68,18 +69,23 @@ def parse_ranges(text: str, num_imgs: int) -> list[Range]:
     return ranges
 
 
-def params_lines(spec: DatasetSpec, ranges: Iterable[Range]) -> Iterator[str]:
+def params_lines(
+    spec: DatasetSpec,
+    ranges: Iterable[Range],
+    contrasts: Callable[[int], Contrast] | None = None,
+) -> Iterator[str]:
     """A line of JSON for each index: where its image is, and all that was drawn for it.
 
     The keys are `index`, `class`, `source` (its number), `file` (below the target; the tar, where
     the images are in tars), `key` (of the sample in that tar, else null), `is_source`, and those of
     `Params.as_json`; for a source itself (`include_sources`), those of its center square.
+    `contrasts` is as for `draw_range`.
     """
     encode = json.JSONEncoder(separators=(",", ":")).encode
     tars = spec.format == "webdataset"
     names = [source.class_name for source in spec.sources]
     for first, stop in ranges:
-        for index, params in draw_range(spec, range(first, stop)):
+        for index, params in draw_range(spec, range(first, stop), contrasts):
             source = index % len(names)
             line: dict[str, Any] = {
                 "index": index,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.batches import IndexSet, Plan
-from single_image_gen.dataset.sample import make_samples, render_pixels
+from single_image_gen.dataset.sample import contrasts_of, make_samples, render_pixels
 from single_image_gen.dataset.spec import (
     MAX_MAX_PIXELS,
     MAX_NUM_IMGS,
@@ -28,6 +28,7 @@ from single_image_gen.make.progress import Progress
 from single_image_gen.make.survey import survey_target
 from single_image_gen.photo.find import find_sources, select_sources
 from single_image_gen.photo.memory import SharedSources, open_sources
+from single_image_gen.photo.suitability import check_gradients
 from single_image_gen.recipe import DEFAULT_QUALITY, IMAGENET_SIZE, MAX_PIXELS, SCRIPT
 from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
@@ -164,7 +165,8 @@ def generate(
 
     Raises:
         SourceError: a source cannot be used, or is not the known one.
-        ValueError: a value is out of range, or the recipe does not fit a source.
+        ValueError: a value is out of range, the recipe does not fit a source, or next to none of
+            a source's crops has its `min_gradient`.
         DatasetMismatch: the target holds something else.
         TargetError: the target cannot be used.
         EngineError: the engine's libraries cannot be imported.
@@ -196,6 +198,7 @@ def generate(
         engine=engine,
         batch_size=batch_size or 0,
     )
+    check_gradients(sources, recipe)
     run = Run(spec, targetpath, sources, workers, options, batch_size is None)
     with refusing_unusable(targetpath):
         survey = survey_target(
@@ -462,9 +465,9 @@ def make_batch(work: Work, batch: range) -> BatchRecord:
 def make_preview(work: Work) -> None:
     """Make preview.png."""
     spec, render = work.spec, work.load_engine()
-    images = [
-        render_pixels(spec, work.sources, render, index, params)
-        for index, params in draw_range(spec, range(min(COUNT, spec.num_imgs)))
-    ]
+    drawn = draw_range(
+        spec, range(min(COUNT, spec.num_imgs)), contrasts_of(work.sources, spec.recipe)
+    )
+    images = [render_pixels(spec, work.sources, render, index, params) for index, params in drawn]
     with Target(work.targetpath) as target:
         target.place(contact_sheet(images), PREVIEW, flush=True)

@@ -8,7 +8,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from single_image_gen.dataset.sample import make_samples
+from single_image_gen.dataset.sample import contrasts_of, make_samples
 from single_image_gen.errors import SourceError, UsageError
 from single_image_gen.make.progress import Progress
 from single_image_gen.photo.find import file_digest, find_sources
@@ -22,9 +22,10 @@ from single_image_gen.workers.pool import open_pool, usable_cpus
 from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from single_image_gen.dataset.spec import DatasetSpec
+    from single_image_gen.draw.params import Contrast
     from single_image_gen.make.description import Range
     from single_image_gen.photo.source import SourceInfo
 
@@ -116,6 +117,19 @@ def open_needed_sources(
     sources = SharedSources(infos, max_pixels=max_pixels)
     sources.load(needed)
     return sources
+
+
+def open_contrasts(
+    spec: DatasetSpec,
+    ranges: Sequence[Range],
+    imgpath: Sequence[str] | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+) -> Callable[[int], Contrast] | None:
+    """What `draw_range` needs to know of these images' sources, see `open_needed_sources`."""
+    return contrasts_of(
+        open_needed_sources(spec, ranges, imgpath, max_pixels=max_pixels), spec.recipe
+    )
 
 
 def render_files(

@@ -6,8 +6,8 @@ a small part of what the machine, or the job's control group, has; beyond, on di
 the system keeps in memory what is in use. The system frees the file with the last process that has
 it open.
 
-The file also has room for what an engine derives from a source (`Room`): whichever process computes
-it first stores it for all.
+The file also has room for what is derived from a source (`Room`), such as reduced copies of it:
+the process that computes it first stores it for all.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-
 from single_image_gen.errors import SourceError
 from single_image_gen.photo.find import name_sources
+from single_image_gen.photo.room import MappedFile, Room, write_at
 from single_image_gen.photo.source import Source, load_source
 from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.text import counted, size_of
@@ -34,12 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from single_image_gen.photo.source import SourceInfo
-    from single_image_gen.photo.srgb import Pixels
 
     OnProgress = Callable[[int, int], object]  # sources done, sources in all
 
-# Of the machine's memory, what decoded sources may fill before they move to disk; what engines
-# derive from them may fill as much again.
+# Of the machine's memory, what decoded sources may fill before they move to disk; what an engine
+# derives from them may fill as much again, and so may the gradients that `min_gradient` needs.
 MEMORY_SHARE = 1 / 8
 # Bytes that may be read after each source's last row: vector code loads a little more than it uses.
 SPARE_BYTES = 64
@@ -111,14 +109,14 @@ class SharedSources:
         # the file holds all pixels, the token, all rooms
         sizes = (info.nbytes + SPARE_BYTES for info in self.infos)
         self._starts = list(accumulate(sizes, initial=0))
-        rooms = (Room.size_for(info) for info in self.infos)
+        rooms = (Room.size_for(info.size) for info in self.infos)
         self._rooms = list(accumulate(rooms, initial=self._starts[-1] + TOKEN_BYTES))
         self._decoded = set(range(len(self.infos))) if file else set()
         self._sources: dict[int, Source] = {}
         self._lock = threading.Lock()
         self._file = file
         self._elsewhere: _Elsewhere | None = None
-        self._mapped: _Mapped | None = None
+        self._mapped: MappedFile | None = None
         if file:
             file.complete(self._starts[-1], self._rooms[-1])
 
@@ -153,7 +151,7 @@ class SharedSources:
         pixels = mapped.bytes[start : start + info.nbytes].reshape(info.height, info.width, 3)
         return Source(info, pixels, Room(mapped, room, self._rooms[k + 1] - room))
 
-    def _find_mapped(self, k: int) -> _Mapped:
+    def _find_mapped(self, k: int) -> MappedFile:
         """The mapped file that holds the k-th source, decoded first if it has not been."""
         if self._elsewhere is not None and k in self._elsewhere.decoded:
             mapped = self._elsewhere.map(self._starts[-1])
@@ -175,7 +173,7 @@ class SharedSources:
             self._file.write(self._starts[k], source.pixels)
             self._decoded.add(k)
         if self._mapped is None:
-            self._mapped = _Mapped(self._file.duplicate())
+            self._mapped = MappedFile(self._file.duplicate())
         return self._mapped
 
     def __getstate__(self) -> dict[str, Any]:
@@ -195,72 +193,6 @@ def _compact(numbers: set[int]) -> Collection[int]:
     return whole if numbers == set(whole) else frozenset(numbers)
 
 
-class _Mapped:
-    """A file of decoded sources, mapped as a whole: one file descriptor, however many sources.
-
-    Attributes:
-        file: it, open for reading and writing; closed when this is no longer referred to.
-        bytes: of the whole file, read-only; writes of other processes show.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.bytes: Pixels = np.asarray(np.memmap(file, np.uint8, mode="r"))
-        weakref.finalize(self, file.close)
-
-
-class Room:
-    """A part of the file for arrays that an engine derives from one source's pixels.
-
-    Every process computes the same arrays and chooses the same places, so two that store one at the
-    same time write the same bytes. A slot is marked after all of its array is written.
-
-    Args:
-        mapped: the file.
-        start: of the room in it.
-        nbytes: its size.
-    """
-
-    SLOTS = 64  # a byte each, 1 if its array is there
-
-    def __init__(self, mapped: _Mapped, start: int, nbytes: int) -> None:
-        self._mapped = mapped
-        self._start = start
-        self._nbytes = nbytes
-
-    @staticmethod
-    def size_for(info: SourceInfo) -> int:
-        """Bytes of a source's room: as many as its pixels have, and for rounding up sizes."""
-        return info.nbytes + 16 * (info.width + info.height) + 1024
-
-    def get(self, slot: int, offset: int, shape: tuple[int, ...]) -> Pixels | None:
-        """The read-only uint8 array that a process has stored in a slot; None if none has."""
-        # not through the mapping: what is read there may be older than the mark
-        mark = os.pread(self._mapped.file.fileno(), 1, self._start + slot)
-        return self._array(offset, shape) if mark == b"\1" else None
-
-    def put(self, slot: int, offset: int, array: Pixels) -> Pixels | None:
-        """Store an array, and return it as it is in the file; None if there is no room for it.
-
-        Args:
-            slot: 0 to SLOTS - 1.
-            offset: of the array in the room, bytes; arrays must not overlap.
-            array: uint8.
-        """
-        if self.SLOTS + offset + array.nbytes > self._nbytes:
-            return None
-        try:
-            _write_at(self._mapped.file, self._start + self.SLOTS + offset, array)
-            _write_at(self._mapped.file, self._start + slot, b"\1")
-        except OSError:  # the disk is full, say: it is only a cache
-            return None
-        return self._array(offset, array.shape)
-
-    def _array(self, offset: int, shape: tuple[int, ...]) -> Pixels:
-        start = self._start + self.SLOTS + offset
-        return self._mapped.bytes[start : start + int(np.prod(shape))].reshape(shape)
-
-
 @dataclass
 class _Elsewhere:
     """The file of another process of this machine.
@@ -274,17 +206,17 @@ class _Elsewhere:
     path: str
     token: bytes
     decoded: Collection[int]
-    _mapped: _Mapped | None = None
+    _mapped: MappedFile | None = None
 
-    def map(self, token_at: int) -> _Mapped | None:
+    def map(self, token_at: int) -> MappedFile | None:
         """The file, mapped; None where it is out of reach."""
         if self._mapped is None:
             try:
-                file = open(self.path, "r+b", buffering=0)  # noqa: SIM115 - _Mapped closes it
+                file = open(self.path, "r+b", buffering=0)  # noqa: SIM115 - MappedFile closes it
             except OSError:
                 return None
             if os.pread(file.fileno(), TOKEN_BYTES, token_at) == self.token:
-                self._mapped = _Mapped(file)
+                self._mapped = MappedFile(file)
             else:
                 file.close()
         return self._mapped
@@ -329,7 +261,7 @@ class _PixelFile:
         if self._in_memory and start + memoryview(data).nbytes > self._bound:
             self._move_to_disk(start)
         try:
-            _write_at(self.file, start, data)
+            write_at(self.file, start, data)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -346,7 +278,7 @@ class _PixelFile:
 
     def complete(self, token_at: int, size: int) -> None:
         """Write the token and give the file its full size, most of which takes no room yet."""
-        _write_at(self.file, token_at, self.token)
+        write_at(self.file, token_at, self.token)
         os.truncate(self.file.fileno(), size)
 
     def _move_to_disk(self, size: int) -> None:
@@ -356,13 +288,6 @@ class _PixelFile:
         for start in range(0, size, BLOCK):
             self.write(start, os.pread(memory.fileno(), min(BLOCK, size - start), start))
         close()
-
-
-def _write_at(file: BinaryIO, start: int, data: Any) -> None:
-    view = memoryview(data).cast("B")
-    while view:
-        written = os.pwrite(file.fileno(), view, start)
-        view, start = view[written:], start + written
 
 
 def _close(file: BinaryIO, path: str, pid: int) -> None:

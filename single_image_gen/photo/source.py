@@ -14,7 +14,7 @@ from single_image_gen.recipe import MAX_PIXELS
 
 if TYPE_CHECKING:
     from single_image_gen.photo import srgb
-    from single_image_gen.photo.memory import Room
+    from single_image_gen.photo.room import Room
 
     Pixels = srgb.Pixels
 
@@ -63,9 +63,9 @@ class Source:
     Attributes:
         info: its name, size and digest.
         pixels: (height, width, 3) uint8 array in sRGB; not to be written to.
-        room: where what an engine derives from the pixels is shared with other processes, if
-            the pixels are.
-        cache: what an engine derives from the pixels and keeps for as long as the source is kept.
+        room: where what is derived from the pixels is shared with other processes, if the pixels
+            are.
+        cache: what is derived from the pixels and kept for as long as the source is kept.
     """
 
     info: SourceInfo

@@ -37,7 +37,7 @@ FLAGS = """
     imgpath targetpath num_imgs img_size recipe deg shear cropfirst initcrop scale ratio hflip vflip
     jitter brightness contrast saturation hue randinterp include_sources seed threads batch_size
     format quality engine backend scheduler shard from overwrite accept_versions dry_run debug
-    max_pixels durable quiet num_sources
+    max_pixels durable quiet num_sources min_gradient
 """.split()  # noqa: SIM905 - a table of the design's, not code
 SWITCHES = ("cropfirst", "hflip", "vflip", "randinterp", "include_sources")
 
@@ -113,7 +113,7 @@ def test_flags_override_their_part_of_the_preset(photo: Path, tmp_path: Path) ->
         *("--recipe", "paper", "--deg", 10, "--shear", 5, "--cropfirst", "--initcrop", 0.8),
         *("--scale", 50, 2, "--ratio", 0.5, 2, "--no-hflip", "--vflip", "--jitter", 0.25),
         *("--brightness", 0.1, "--contrast", 0.2, "--saturation", 0.3, "--hue", 0.05),
-        *("--randinterp", "--img_size", 8),
+        *("--randinterp", "--img_size", 8, "--min_gradient", 7.5),
     ]
     code = run("--imgpath", photo, "--targetpath", tmp_path, "--num_imgs", 1, "--quiet", *arguments)
     assert code == 0
@@ -133,6 +133,7 @@ def test_flags_override_their_part_of_the_preset(photo: Path, tmp_path: Path) ->
         saturation=0.3,
         hue=0.05,
         randinterp=True,
+        min_gradient=7.5,
         img_size=8,
     )
 
@@ -184,6 +185,7 @@ def test_help_shows_every_default(help_text: str) -> None:
         "saturation": "0.4",
         "hue": "0.1",
         "randinterp": "off",
+        "min_gradient": "0",
         "threads": "all usable CPUs",
         "engine": DEFAULT_ENGINE,
         "backend": "loky",

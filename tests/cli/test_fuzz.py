@@ -102,6 +102,7 @@ FLAGS: list[st.SearchStrategy[list[str]]] = [
     pair(0.2, 5, down=False).map(lambda two: ["--ratio", *two]),
     *(switch(name) for name in ("cropfirst", "hflip", "vflip")),
     st.just(["--randinterp"]),
+    st.sampled_from(["0", "10", "999", "-1"]).map(lambda value: ["--min_gradient", value]),
     st.just(["--include_sources"]),
     st.just(["--durable"]),
     st.just(["--overwrite"]),
