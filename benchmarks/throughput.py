@@ -70,10 +70,13 @@ def main() -> None:
         return
     if arguments.recipe == "paper":
         arguments.ways = [way for way in arguments.ways if way not in SCRIPT_ONLY]
-    if arguments.first:
-        first_hundred(arguments)
-        return
-    table(arguments)
+    # one folder, removed at the end: ext4 searches long for free inodes while some that were freed
+    # in the last seconds are kept from reuse
+    with tempfile.TemporaryDirectory(dir=arguments.target) as arguments.target:
+        if arguments.first:
+            first_hundred(arguments)
+        else:
+            table(arguments)
 
 
 def table(arguments: argparse.Namespace) -> None:
@@ -116,23 +119,23 @@ def measure(arguments: argparse.Namespace, way: str, workers: int) -> tuple[floa
 
 def timed(arguments: argparse.Namespace, way: str, workers: int, count: int) -> tuple[float, int]:
     """(seconds, private bytes of the largest worker) of a process that makes `count` images."""
-    with tempfile.TemporaryDirectory(dir=arguments.target) as folder:
-        command = [
-            *(sys.executable, __file__, arguments.image, "--target", folder),
-            *("--recipe", arguments.recipe, "--img_size", str(arguments.img_size)),
-            *("--child", way, str(workers), str(count)),
-        ]
-        began = time.perf_counter()
-        process = psutil.Popen(command, stdout=subprocess.DEVNULL)
-        peak = 0
-        while process.poll() is None:
-            with contextlib.suppress(psutil.TimeoutExpired):
-                process.wait(0.25)
-                break
-            peak = max(peak, private_bytes(process))
-        if process.returncode:
-            raise SystemExit(f"{way} failed with exit code {process.returncode}")
-        return time.perf_counter() - began, peak
+    command = [
+        *(sys.executable, __file__, arguments.image, "--target"),
+        tempfile.mkdtemp(dir=arguments.target),
+        *("--recipe", arguments.recipe, "--img_size", str(arguments.img_size)),
+        *("--child", way, str(workers), str(count)),
+    ]
+    began = time.perf_counter()
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        with contextlib.suppress(psutil.TimeoutExpired):
+            process.wait(0.25)
+            break
+        peak = max(peak, private_bytes(process))
+    if process.returncode:
+        raise SystemExit(f"{way} failed with exit code {process.returncode}")
+    return time.perf_counter() - began, peak
 
 
 def private_bytes(process: psutil.Process) -> int:
@@ -148,19 +151,19 @@ def first_hundred(arguments: argparse.Namespace) -> None:
     """Seconds from Enter until 100 images are on disk, as a user sees it."""
     times = []
     for _ in range(arguments.repeats):
-        with tempfile.TemporaryDirectory(dir=arguments.target) as folder:
-            command = [
-                *(sys.executable, "-m", "single_image_gen", "--imgpath", arguments.image),
-                *("--targetpath", folder, "--num_imgs", "1000000", "--recipe", arguments.recipe),
-                *("--img_size", str(arguments.img_size), "--quiet"),
-            ]
-            began = time.perf_counter()
-            process = subprocess.Popen(command)
-            while sum(1 for _ in Path(folder).glob("train/*/*.jpg")) < 100:
-                time.sleep(0.01)
-            times.append(time.perf_counter() - began)
-            process.terminate()
-            process.wait()
+        folder = tempfile.mkdtemp(dir=arguments.target)
+        command = [
+            *(sys.executable, "-m", "single_image_gen", "--imgpath", arguments.image),
+            *("--targetpath", folder, "--num_imgs", "1000000", "--recipe", arguments.recipe),
+            *("--img_size", str(arguments.img_size), "--quiet"),
+        ]
+        began = time.perf_counter()
+        process = subprocess.Popen(command)
+        while sum(1 for _ in Path(folder).glob("train/*/*.jpg")) < 100:
+            time.sleep(0.01)
+        times.append(time.perf_counter() - began)
+        process.terminate()
+        process.wait()
     print(f"first 100 images after {statistics.median(times):.2f} s (min {min(times):.2f} s)")
 
 
