@@ -73,6 +73,14 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PNG of 96 x 80 pixels, named as `photo`."""
+    path = tmp_path_factory.mktemp("source") / "photo.png"
+    Image.fromarray(photo_pixels(96, 80)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def real_photo() -> Path:
     """Image A of the paper, where it is at hand."""
     if not REAL_PHOTO.exists():
@@ -127,6 +135,15 @@ def edit_dataset_json(path: Path, old: str, new: str, to: Path | None = None) ->
 def images_below(target: Path) -> list[Path]:
     """The JPEGs of a folder dataset, sorted."""
     return sorted((target / "train").rglob("*.jpg"))
+
+
+def snapshot(folder: Path) -> dict[str, bytes | str | None]:
+    """Every path below a folder, with a file's content, where a link points, None for a folder."""
+    found: dict[str, bytes | str | None] = {}
+    for path in sorted(folder.rglob("*")):
+        content = path.read_bytes() if path.is_file() else None
+        found[str(path.relative_to(folder))] = os.readlink(path) if path.is_symlink() else content
+    return found
 
 
 def tree_hash(target: Path) -> str:

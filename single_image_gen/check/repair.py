@@ -180,44 +180,37 @@ def _remakes(report: Report, spec: DatasetSpec, *, exact: bool) -> Iterator[Rema
 
 def do_remake(work: Work, remake: Remake) -> int:
     """Make files, or a tar, and put them in place; how many images that were."""
+    spec, made = work.spec, 0
     with Target(work.targetpath) as target:
-        if work.spec.format == "folder":
-            return _remake_files(target, work, remake)
-        return _remake_tar(target, work, remake)
+        if spec.format == "folder":
+            for index, jpeg in jpegs(work, remake.ranges):
+                if remake.allows(index, jpeg):
+                    with _unless_occupied():
+                        target.place(jpeg, image_path(spec, index), parents=True)
+                        made += 1
+            return made
+        with contextlib.suppress(_Differs), _unless_occupied():
+            with TarWriter(target, spec, remake.batch) as writer:
+                for sample in make_samples(spec, work.sources, work.load_engine(), remake.batch):
+                    if not remake.allows(sample.index, sample.jpeg):
+                        raise _Differs
+                    writer.write(sample)
+                    work.report(1)
+            made = len(remake.batch)
+    return made
 
 
-def _remake_files(target: Target, work: Work, remake: Remake) -> int:
-    images = 0
-    for index, jpeg in jpegs(work, remake.ranges):
-        if remake.allows(index, jpeg):
-            try:
-                target.place(jpeg, image_path(work.spec, index), parents=True)
-                images += 1
-            except OSError as error:
-                if error.errno not in _OCCUPIED:
-                    raise
-    return images
+@contextlib.contextmanager
+def _unless_occupied() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OCCUPIED:
+            raise
 
 
 class _Differs(Exception):  # noqa: N818 - it says what happened
     """An image does not come out as recorded, so its tar is not put in place."""
-
-
-def _remake_tar(target: Target, work: Work, remake: Remake) -> int:
-    try:
-        with TarWriter(target, work.spec, remake.batch) as writer:
-            for sample in make_samples(work.spec, work.sources, work.load_engine(), remake.batch):
-                if not remake.allows(sample.index, sample.jpeg):
-                    raise _Differs
-                writer.write(sample)
-                work.report(1)
-    except _Differs:
-        return 0
-    except OSError as error:
-        if error.errno not in _OCCUPIED:
-            raise
-        return 0
-    return len(remake.batch)
 
 
 def _restore_journal(

@@ -154,6 +154,7 @@ def read_journal(target: Target, spec: DatasetSpec | None = None) -> JournalCont
         markers = [r for r in markers if _belongs(r, spec, marker_path(r.indices), faults)]
         lines = [r for r in lines if _belongs(r, spec, BATCHES, faults)]
     records: list[BatchRecord] = []
+    # of a marker and a line for one batch, the marker: it may be what a repair has written
     for record in sorted([*markers, *lines], key=lambda r: (r.first, -r.stop)):
         if not records or record.stop > records[-1].stop:
             records.append(record)

@@ -53,18 +53,6 @@ def make_all(root: Path) -> dict[str, Path]:
     return {"photos": photos, **made}
 
 
-def snapshot(target: Path) -> dict[str, bytes | str | None]:
-    """Every path below the target with its content."""
-    return {
-        str(path.relative_to(target)): os.readlink(path)
-        if path.is_symlink()
-        else path.read_bytes()
-        if path.is_file()
-        else None
-        for path in sorted(target.rglob("*"))
-    }
-
-
 def flip(path: Path, at: int) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= 4

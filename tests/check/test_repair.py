@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import tree_hash
+from conftest import snapshot, tree_hash
 from damage import (
     COUNT,
     SHARD,
@@ -26,7 +26,6 @@ from damage import (
     make_all,
     patch,
     put_away,
-    snapshot,
 )
 
 from single_image_gen.check.repair import repair

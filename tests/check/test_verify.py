@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import bound_by_permissions, tree_hash
+from conftest import bound_by_permissions, snapshot, tree_hash
 from damage import (
     BATCH,
     COUNT,
@@ -31,7 +31,6 @@ from damage import (
     put_away,
     replace_by_link,
     save_jpeg,
-    snapshot,
     swap,
     truncate,
 )
@@ -435,6 +434,18 @@ def test_a_changed_marker_is_restored(half: Path) -> None:
     assert found(half) == {("record", MARKER)}
     assert main(["verify", str(half), "--repair"]) == 1  # it is not finished
     assert {**snapshot(half), f"{WORK}/lock": b""} == {**before, f"{WORK}/lock": b""}
+
+
+def test_a_changed_line_of_a_growing_dataset_is_restored(photos: Path, tmp_path: Path) -> None:
+    target = make(photos, tmp_path / "growing", num_imgs=2 * BATCH)
+    make(photos, target, num_imgs=5 * BATCH, shard=parse_shard("0/2", {}))
+    edit_lines(target, lambda r: r[1].update(digest="0" * 64))
+    assert found(target) == {("record", "batches.jsonl")}
+    assert main(["verify", str(target), "--repair"]) == 1  # it is not finished
+    report = verify(target)
+    assert (report.unfinished, report.findings) == (BATCH, ())
+    make(photos, target, num_imgs=5 * BATCH)
+    assert verify(target).ok
 
 
 @pytest.mark.parametrize(

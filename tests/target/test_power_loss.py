@@ -17,8 +17,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import photo_pixels, program, tree_hash
-from PIL import Image
+from conftest import program, tree_hash
 
 from single_image_gen.cli.main import main
 from single_image_gen.target.layout import MARKERS
@@ -94,13 +93,6 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     disk.mount()
     yield disk
     subprocess.run(["umount", "-l", str(disk.root)], capture_output=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("source") / "photo.png"
-    Image.fromarray(photo_pixels(96, 80)).save(path)
-    return path
 
 
 def flags(source: Path, layout: str) -> list[str]:

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import bound_by_permissions, images_below, photo_pixels, sealed, tree_hash
+from conftest import bound_by_permissions, images_below, photo_pixels, sealed, snapshot, tree_hash
 from PIL import Image
 
 from single_image_gen.cli.main import main
@@ -83,18 +83,6 @@ def refusal(
     assert len(lines[0]) < 6000
     assert time.process_time() - began < 5
     return lines[0]
-
-
-def snapshot(folder: Path) -> dict[str, object]:
-    """All that is below a folder: names, kinds, contents."""
-    found: dict[str, object] = {}
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        if path.is_symlink():
-            found[name] = ("link", os.readlink(path))
-        else:
-            found[name] = path.read_bytes() if path.is_file() else "folder"
-    return found
 
 
 # --- the target itself ---------------------------------------------------------------------------
@@ -586,18 +574,6 @@ def test_overwriting_a_dataset_of_a_trillion_images_ends(
         assert time.process_time() - began < 5
         assert len(images_below(target)) == 20
         assert (target / "train-000000.tar.bak").read_text() == "mine"
-
-
-def test_overwriting_follows_no_class_out_of_the_target(
-    half: Path, source: Path, outside: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Whatever a planted link holds, with the very names that the program writes."""
-    shutil.copy(half / "train/pic/patch_0000000.jpg", outside / "patch_0000000.jpg")
-    before = snapshot(outside)
-    shutil.rmtree(half / "train/pic")
-    (half / "train/pic").symlink_to(outside)
-    assert "symbolic link" in refusal(source, half, capsys, "--overwrite")
-    assert snapshot(outside) == before
 
 
 def test_a_target_among_the_images_of_another_dataset_is_refused(

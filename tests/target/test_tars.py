@@ -24,7 +24,7 @@ from single_image_gen.dataset.sample import make_sample, make_samples
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.engines import load_engine
 from single_image_gen.photo.source import Source, load_source
-from single_image_gen.recipe import DEFAULT_ENGINE, SCRIPT, Recipe
+from single_image_gen.recipe import DEFAULT_ENGINE, Recipe
 from single_image_gen.target import writers
 from single_image_gen.target.files import Target
 from single_image_gen.target.lifecycle import read_target
@@ -94,14 +94,10 @@ TARS = [f"train-{k:06d}.tar" for k in range(7)]
 FINISHED = [*("_info.json", "batches.jsonl", "dataset.json", "preview.png"), *TARS]
 
 
-def test_a_finished_target_holds_tars_and_records_alone(tars: Path) -> None:
-    assert names(tars) == FINISHED
-
-
 # --- scheduling
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)], ids=str)
 def test_bytes_do_not_depend_on_shards_or_their_order(
     photos: list[Path], tars: Path, tmp_path: Path, order: tuple[int, ...]
 ) -> None:
@@ -118,7 +114,7 @@ def test_bytes_do_not_depend_on_shards_or_their_order(
         assert (tmp_path / name).read_bytes() == (tars / name).read_bytes()
 
 
-@pytest.mark.parametrize("shards", [2, 5, 7, 20])
+@pytest.mark.parametrize("shards", [2, 20])
 def test_bytes_do_not_depend_on_how_many_shards(
     photos: list[Path], tars: Path, tmp_path: Path, shards: int
 ) -> None:
@@ -180,20 +176,6 @@ def test_members_are_in_index_order_and_sorted_within_a_sample(tars: Path) -> No
     ]
 
 
-def test_headers_are_the_same_for_everybody(tars: Path) -> None:
-    for path in tars.glob("*.tar"):
-        data = path.read_bytes()
-        assert len(data) % tarfile.RECORDSIZE == 0
-        assert data[-1024:] == bytes(1024)
-        for member, _ in read(path):
-            header = data[member.offset : member.offset + 512]
-            assert header[257:265] == b"ustar\x0000"
-            assert (member.mtime, member.mode, member.uid, member.gid) == (0, 0o644, 0, 0)
-            assert (member.uname, member.gname, member.linkname) == ("", "", "")
-            assert member.isreg()
-            assert member.pax_headers == {}
-
-
 def test_the_bytes_are_those_of_tarfile(tars: Path) -> None:
     for path in tars.glob("*.tar"):
         again = io.BytesIO()
@@ -205,18 +187,6 @@ def test_the_bytes_are_those_of_tarfile(tars: Path) -> None:
                 plain.size = len(data)
                 tar.addfile(plain, io.BytesIO(data))
         assert again.getvalue() == path.read_bytes()
-
-
-def test_the_system_s_tar_reads_them(tars: Path, tmp_path: Path) -> None:
-    import shutil
-    import subprocess
-
-    if shutil.which("tar") is None:
-        pytest.skip("there is no tar program")
-    for path in tars.glob("*.tar"):
-        subprocess.run(["tar", "-xf", path, "-C", tmp_path], check=True)
-
-    assert len(list(tmp_path.iterdir())) == 3 * COUNT
 
 
 def test_jpegs_are_the_folder_s(tars: Path, folder: Path) -> None:
@@ -368,8 +338,8 @@ def batch(photos: list[Path], tmp_path: Path) -> tuple[Target, DatasetSpec, list
     return Target(str(tmp_path)), spec, sources
 
 
-@pytest.mark.parametrize("after", range(BATCH))
-@pytest.mark.parametrize("error", [Stop, OSError, ValueError])
+@pytest.mark.parametrize("after", [0, 3, BATCH - 1])
+@pytest.mark.parametrize("error", [Stop, OSError])
 def test_an_interrupted_tar_has_no_name(
     batch: tuple[Target, DatasetSpec, list[Source]], after: int, error: type[BaseException]
 ) -> None:
@@ -424,27 +394,23 @@ def test_what_was_interrupted_is_made_whole_by_the_next_run(
     assert tree_hash(tmp_path) == tree_hash(tars)
 
 
-@pytest.mark.parametrize("fails", ["write", "close"])
 def test_a_full_disk_leaves_no_tar_and_names_it(
     photos: list[Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    fails: str,
 ) -> None:
-    call = getattr(os, fails)
+    write = os.write
 
-    def full(fd: int, *data: bytes) -> int | None:
-        tar = os.fstat(fd).st_size > 5000 if fails == "close" else len(data[0]) > 5000
-        result = None if tar and fails == "write" else call(fd, *data)
-        if tar:
+    def full(fd: int, data: bytes) -> int:
+        if len(data) > 5000:  # the tar's
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return result
+        return write(fd, data)
 
     options = ["--img_size", "16", "--num_imgs", "8", "--threads", "1", "--format", "webdataset"]
     arguments = ["--imgpath", str(photos[0]), "--targetpath", str(tmp_path), *options]
     with monkeypatch.context() as patch:
-        patch.setattr(os, fails, full)
+        patch.setattr(os, "write", full)
         code = main(arguments)
     error = capsys.readouterr().err.splitlines()[-1]
 
@@ -454,16 +420,6 @@ def test_a_full_disk_leaves_no_tar_and_names_it(
     assert list(tmp_path.glob("*.tar")) == []
     assert main(arguments) == 0
     assert len(read(tmp_path / TARS[0])) == 3 * 8
-
-
-def test_a_finished_run_is_not_done_again(photos: list[Path], tmp_path: Path) -> None:
-    make(photos, tmp_path)
-    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.tar")}
-    again = make(photos, tmp_path)
-
-    assert again.made == 0
-    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.tar")} == before
-    assert names(tmp_path) == FINISHED
 
 
 def test_markers_tell_size_and_digest_of_the_tar(tars: Path) -> None:
@@ -507,14 +463,3 @@ def test_a_notice_points_to_tars_above_a_million_files(
 
     assert len(lines) == expected
     assert all("--format webdataset" in line for line in lines)
-
-
-def test_recipes_do_not_matter_to_tars(photos: list[Path], tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    paper = replace(SCRIPT, recipe="paper", img_size=16, cropfirst=False)
-    make(photos, tmp_path / "a", recipe=paper, num_imgs=9)
-    make(photos, tmp_path / "b", recipe=paper, num_imgs=9, format="folder")
-    jpegs = [d for t in TARS[:2] for m, d in read(tmp_path / "a" / t) if m.name.endswith(".jpg")]
-
-    assert sorted(jpegs) == sorted(path.read_bytes() for path in images_below(tmp_path / "b"))
