@@ -1,0 +1,1 @@
+"""Self-supervised learning from one photograph: three methods, probes and fine-tuning."""
