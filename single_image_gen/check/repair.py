@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from single_image_gen.check.verify import Report
     from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.make.description import Range
     from single_image_gen.target.journal import BatchRecord
     from single_image_gen.workers.task import Task
 
@@ -52,14 +51,14 @@ class Remake:
 
     Attributes:
         batch: the indices of the batch.
-        ranges: those to make, as (first, stop); for a tar, all of them.
+        ranges: those to make, for a tar, all of them.
         record: what the journal says of the batch; None if its line is lost.
         exact: whether images come out as they were; otherwise only those that get their recorded
             checksum are put in place.
     """
 
     batch: range
-    ranges: tuple[Range, ...]
+    ranges: tuple[range, ...]
     record: BatchRecord | None
     exact: bool
 
@@ -128,7 +127,7 @@ def _repair(
     target: Target,
     report: Report,
     spec: DatasetSpec,
-    open_sources: Callable[[list[Range]], Sources],
+    open_sources: Callable[[list[range]], Sources],
     threads: int | None,
     *,
     quiet: bool,
@@ -141,7 +140,7 @@ def _repair(
     ranges = [part for remake in remakes for part in remake.ranges]
     tasks: list[Task[int | None]] = [functools.partial(do_remake, remake=r) for r in remakes]
     wrong = {finding.file for finding in report.findings}
-    seen = [(0, min(COUNT, spec.num_imgs))] if PREVIEW in wrong else []
+    seen = [range(min(COUNT, spec.num_imgs))] if PREVIEW in wrong else []
     tasks += [make_preview] if seen else []
     made = 0
     if tasks:
@@ -149,7 +148,7 @@ def _repair(
         workers = Workers(threads or sensible_threads(ranges))
         with (
             open_pool(workers, len(tasks)) as pool,
-            Progress(sum(b - a for a, b in ranges), 0, quiet=quiet) as progress,
+            Progress(sum(map(len, ranges)), 0, quiet=quiet) as progress,
             contextlib.closing(pool.run(work, tasks)) as results,
         ):
             for images in filter(None, results):  # None for the contact sheet
@@ -167,14 +166,13 @@ def _remakes(report: Report, spec: DatasetSpec, *, exact: bool) -> Iterator[Rema
     tars = spec.format == "webdataset"
     for checked in report.checked:
         bad = IndexSet(range(index, index + 1) for index in checked.bad)
-        ranges = [(part.start, part.stop) for part in bad]
+        ranges = list(bad)
         for task in [ranges] if tars and ranges else split(ranges):
             yield Remake(checked.record.indices, tuple(task), checked.record, exact)
     if report.unrecorded and exact:  # there is no checksum to compare with
         done = IndexSet(checked.record.indices for checked in report.checked)
         for batch in Plan(spec.num_imgs, spec.batch_size, whole=tars).pending(done):
-            whole = [(batch.start, batch.stop)]
-            for task in [whole] if tars else split(whole):
+            for task in [[batch]] if tars else split([batch]):
                 yield Remake(batch, tuple(task), None, exact)
 
 

@@ -11,8 +11,9 @@ from single_image_gen.cli.flags import DEBUG_IMAGES, DEBUG_THREADS
 from single_image_gen.cli.output import PROG, print_lines, print_message
 from single_image_gen.errors import DONE, DatasetMismatch, UsageError, notify
 from single_image_gen.make.description import open_dataset
-from single_image_gen.make.generate import RunOptions, generate
+from single_image_gen.make.generate import generate
 from single_image_gen.make.rerender import locate
+from single_image_gen.make.survey import RunOptions
 from single_image_gen.recipe import RECIPES, SCRIPT, Recipe
 from single_image_gen.target.versions import version_mismatch
 from single_image_gen.text import counted, size_of
@@ -92,7 +93,7 @@ def _take_from(path: str, what: dict[str, Any], *, accept_versions: bool) -> Dat
         what.setdefault(name, getattr(spec, name))
     if what["num_imgs"] == spec.num_imgs:
         what.setdefault("batch_size", spec.batch_size)
-    every = [(0, len(spec.sources))]
+    every = [range(len(spec.sources))]
     what["imgpath"] = [source.path for source in locate(spec, every, what.get("imgpath"))]
     what["known"] = spec.sources
     return spec

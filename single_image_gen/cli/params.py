@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> int:
     """Print what was drawn."""
     spec = open_dataset(arguments.target).spec
-    ranges = [(0, spec.num_imgs)]
+    ranges = [range(spec.num_imgs)]
     if arguments.index is not None:
         ranges = parse_ranges(arguments.index, spec.num_imgs)
     contrasts = None

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from single_image_gen.draw.params import Contrast
     from single_image_gen.target.metadata import DatasetMetadata
 
-    Range = tuple[int, int]
-
 _RANGE = re.compile(r"(\d{1,13})(?:-(\d{1,13}))?", re.ASCII)
 
 
@@ -44,8 +42,8 @@ def open_dataset(path: str) -> DatasetMetadata:
     return parse_metadata(data, path)
 
 
-def parse_ranges(text: str, num_imgs: int) -> list[Range]:
-    """(first, stop) for each part of "3,10-20": numbers, and ranges that include both ends.
+def parse_ranges(text: str, num_imgs: int) -> list[range]:
+    """The range of each part of "3,10-20": numbers, and ranges that include both ends.
 
     Raises:
         UsageError: it is not such a list, or names an image that the dataset does not have.
@@ -65,13 +63,13 @@ def parse_ranges(text: str, num_imgs: int) -> list[Range]:
                 f"--index must be 0 to {num_imgs - 1} in a dataset of "
                 f"{counted(num_imgs, 'image')}, got {last}"
             )
-        ranges.append((first, last + 1))
+        ranges.append(range(first, last + 1))
     return ranges
 
 
 def params_lines(
     spec: DatasetSpec,
-    ranges: Iterable[Range],
+    ranges: Iterable[range],
     contrasts: Callable[[int], Contrast] | None = None,
 ) -> Iterator[str]:
     """A line of JSON for each index: where its image is, and all that was drawn for it.
@@ -84,8 +82,8 @@ def params_lines(
     encode = json.JSONEncoder(separators=(",", ":")).encode
     tars = spec.format == "webdataset"
     names = [source.class_name for source in spec.sources]
-    for first, stop in ranges:
-        for index, params in draw_range(spec, range(first, stop), contrasts):
+    for indices in ranges:
+        for index, params in draw_range(spec, indices, contrasts):
             source = index % len(names)
             line: dict[str, Any] = {
                 "index": index,

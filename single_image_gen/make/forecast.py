@@ -17,23 +17,24 @@ from single_image_gen.dataset.sample import make_sample
 from single_image_gen.engines import load_engine
 from single_image_gen.target.writers import members
 from single_image_gen.text import counted, duration_of, size_of
+from single_image_gen.workers.cluster import cluster_address
 from single_image_gen.workers.pool import usable_cpus
 from single_image_gen.workers.task import set_library_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from single_image_gen.dataset.sample import Sample, Sources
+    from single_image_gen.dataset.sample import Sample
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.make.survey import Survey
 
 # How many images are rendered at most, and for how many seconds: before a run, and in a dry run.
 QUICK, CAREFUL = (64, 0.05), (256, 3.0)
 MIN_IMAGES = 4  # even if they take longer
-MAX_SOURCES = 4  # decoded for it; there may be thousands
+MAX_SOURCES = 4  # that are decoded
 # An estimate is uncertain, and file systems may compress: only what is clearly too much is refused.
 CLEARLY = 0.8
-# Seconds for writing an image, which a dry run does not do.
+# Seconds for writing an image, which is not measured.
 WRITING = {"folder": 0.0005, "webdataset": 0.00008}
 # Seconds until worker processes run, besides what loading the engine takes.
 STARTING = 1.0
@@ -63,14 +64,14 @@ class FreeSpace:
         while not os.path.exists(folder) and folder != os.path.dirname(folder):
             folder = os.path.dirname(folder)
         status = os.statvfs(folder)
-        root = os.geteuid() == 0  # who may use what is reserved for the system
-        blocks = status.f_bfree if root else status.f_bavail
-        files = status.f_ffree if root else status.f_favail
+        blocks, files = status.f_bavail, status.f_favail
+        if os.geteuid() == 0:  # root may use what is reserved for the system
+            blocks, files = status.f_bfree, status.f_ffree
         size = blocks * status.f_frsize if status.f_blocks else None
         return FreeSpace(folder, size, files if status.f_files else None)
 
 
-def check_room(survey: Survey, sources: Sources) -> None:
+def check_room(survey: Survey) -> None:
     """Refuse a run whose images clearly have no room.
 
     A run that replaces an earlier dataset is not checked: what that frees is not known.
@@ -80,18 +81,18 @@ def check_room(survey: Survey, sources: Sources) -> None:
     """
     if not survey.images or survey.replaces:
         return
-    free = FreeSpace.at(survey.targetpath)
+    free = FreeSpace.at(survey.run.targetpath)
     if free.files is not None and survey.files > free.files:
         raise OSError(
             errno.ENOSPC,
             f"{counted(survey.files, 'file')} would be made, but the file system has room for "
             f"{free.files:,}: --format webdataset makes fewer",
-            survey.targetpath,
+            survey.run.targetpath,
         )
     uncompressed = 3 * survey.spec.recipe.img_size**2 + 2 * BLOCK  # more than any image takes
     if free.bytes is None or uncompressed * survey.images <= free.bytes:
         return
-    sizes = [_on_disk(survey.spec, size) for size in _measure(survey, sources, *QUICK).sizes]
+    sizes = [_on_disk(survey.spec, size) for size in _measure(survey, *QUICK).sizes]
     mean = fmean(sizes)
     error = stdev(sizes) / math.sqrt(len(sizes)) if len(sizes) > 1 else 0
     if min(CLEARLY * mean, mean - 3 * error) * survey.images > free.bytes:
@@ -99,7 +100,7 @@ def check_room(survey: Survey, sources: Sources) -> None:
             errno.ENOSPC,
             f"about {size_of(mean * survey.images)} are needed, but {size_of(free.bytes)} are "
             "free: choose another --targetpath, or a smaller --num_imgs",
-            survey.targetpath,
+            survey.run.targetpath,
         )
 
 
@@ -159,38 +160,28 @@ class Forecast:
         return f"about {duration_of(self.seconds)} with {workers}, {each} on one"
 
 
-def forecast(survey: Survey, sources: Sources, threads: int | None) -> Forecast:
-    """Estimate a run from a few of its images, rendered here and now.
-
-    Args:
-        survey: what is to be done.
-        sources: the decoded sources.
-        threads: workers on this machine; None on a cluster, of whose speed nothing is known.
+def forecast(survey: Survey) -> Forecast:
+    """Estimate a run from a few of its images, which are rendered for it.
 
     Raises:
         EngineError: the engine's libraries cannot be imported.
-        SourceError: a source cannot be read any more.
+        SourceError: a source can no longer be read.
     """
     began = time.perf_counter()
     load_engine(survey.spec.engine)
     loading = time.perf_counter() - began
-    images = survey.images
-    measured = _measure(survey, sources, *CAREFUL)
+    images, asked = survey.images, survey.run.workers
+    measured = _measure(survey, *CAREFUL)
     each = measured.image_seconds + WRITING[survey.spec.format]
     workers = seconds = None
-    if threads is not None:
+    if cluster_address(asked.backend, asked.scheduler) is None:
+        threads = asked.threads or usable_cpus()
         workers = max(1, min(threads, usable_cpus(), survey.batches))
         starting = loading + (STARTING if threads > 1 else 0)
         decoding = measured.source_seconds * len(survey.spec.sources)
         seconds = starting + decoding + images * each / workers if images else 0
-    return Forecast(
-        survey,
-        round(fmean(measured.sizes) * images),
-        each,
-        workers,
-        seconds,
-        FreeSpace.at(survey.targetpath),
-    )
+    size = round(fmean(measured.sizes) * images)
+    return Forecast(survey, size, each, workers, seconds, FreeSpace.at(survey.run.targetpath))
 
 
 @dataclass(frozen=True)
@@ -202,9 +193,9 @@ class _Measured:
     source_seconds: float
 
 
-def _measure(survey: Survey, sources: Sources, max_images: int, max_seconds: float) -> _Measured:
+def _measure(survey: Survey, max_images: int, max_seconds: float) -> _Measured:
     """Render some images as a worker does it, on one processor."""
-    spec = survey.spec
+    spec, sources = survey.spec, survey.run.sources
     render = load_engine(spec.engine)
     sizes: list[int] = []
     opening: dict[int, float] = {}

@@ -10,26 +10,20 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from single_image_gen.dataset.batches import IndexSet, Plan
+from single_image_gen.dataset.batches import IndexSet
 from single_image_gen.dataset.sample import contrasts_of, make_samples, render_pixels
-from single_image_gen.dataset.spec import (
-    MAX_MAX_PIXELS,
-    MAX_NUM_IMGS,
-    DatasetSpec,
-    check_range,
-    draw_range,
-)
+from single_image_gen.dataset.spec import MAX_NUM_IMGS, DatasetSpec, check_range, draw_range
 from single_image_gen.draw.params import MAX_SEED
 from single_image_gen.engines import choose_engine
 from single_image_gen.errors import JournalWarning, TargetError, UsageError, notify
 from single_image_gen.make.contact_sheet import COUNT, contact_sheet
 from single_image_gen.make.forecast import check_room, forecast
 from single_image_gen.make.progress import Progress
-from single_image_gen.make.survey import survey_target
+from single_image_gen.make.survey import Run, RunOptions, Survey, survey_target
 from single_image_gen.photo.find import find_sources, select_sources
 from single_image_gen.photo.memory import SharedSources, open_sources
 from single_image_gen.photo.suitability import check_gradients
-from single_image_gen.recipe import DEFAULT_QUALITY, IMAGENET_SIZE, MAX_PIXELS, SCRIPT
+from single_image_gen.recipe import DEFAULT_QUALITY, IMAGENET_SIZE, SCRIPT
 from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import JournalContents
@@ -37,38 +31,32 @@ from single_image_gen.target.layout import DATASET, INFO, PREVIEW, WORK
 from single_image_gen.target.lifecycle import (
     check_not_replaced,
     finish_dataset,
-    join_dataset,
     read_target,
     register_dataset,
     remove_dataset,
 )
 from single_image_gen.target.lock import RunLock
-from single_image_gen.target.metadata import DatasetMetadata
 from single_image_gen.target.preflight import (
     check_path,
     check_recorded_files,
     check_writable,
     refusing_unusable,
 )
-from single_image_gen.target.versions import current_versions
 from single_image_gen.target.writers import WRITERS
 from single_image_gen.text import counted
 from single_image_gen.workers import CLUSTERS, MAX_THREADS, Workers
-from single_image_gen.workers.cluster import cluster_address
-from single_image_gen.workers.pool import open_pool, worker_count
+from single_image_gen.workers.pool import open_pool
 from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import Format
     from single_image_gen.make.forecast import Forecast
-    from single_image_gen.make.survey import Survey
     from single_image_gen.photo.source import SourceInfo
     from single_image_gen.recipe import Recipe
     from single_image_gen.target.journal import BatchRecord, JournalFault
-    from single_image_gen.target.lifecycle import TargetContents
+    from single_image_gen.target.metadata import DatasetMetadata
     from single_image_gen.workers.pool import Pool
     from single_image_gen.workers.task import Task
 
@@ -87,45 +75,17 @@ class Summary:
         seconds: from the start of the work to its end.
         missing: images of the whole dataset that are not made yet (by other shards).
         stored: bytes of the whole dataset's images, once it is complete.
-        forecast: what a dry run foretells.
+        forecast: of a dry run.
     """
 
     spec: DatasetSpec
     targetpath: str
-    made: int
-    bytes: int
-    seconds: float
-    missing: int
-    stored: int
+    made: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    missing: int = 0
+    stored: int = 0
     forecast: Forecast | None = None
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run behaves; nothing here changes an image.
-
-    Attributes:
-        overwrite: remove an earlier dataset at the target first.
-        accept_versions: resume although library versions differ from the target's.
-        durable: flush each batch to disk at once, rather than in groups every few seconds.
-        max_pixels: refuse a larger source, pixels.
-        dry_run: write nothing; the summary's `forecast` says what a run would do.
-        quiet: show no progress on stderr.
-        command: recorded in dataset.json, for people.
-    """
-
-    overwrite: bool = False
-    accept_versions: bool = False
-    durable: bool = False
-    max_pixels: int = MAX_PIXELS
-    dry_run: bool = False
-    quiet: bool = True
-    command: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Check every value."""
-        max_pixels = check_range("max_pixels", self.max_pixels, 1, MAX_MAX_PIXELS)
-        object.__setattr__(self, "max_pixels", max_pixels)
 
 
 def generate(
@@ -201,18 +161,13 @@ def generate(
     check_gradients(sources, recipe)
     run = Run(spec, targetpath, sources, workers, options, batch_size is None)
     with refusing_unusable(targetpath):
-        survey = survey_target(
-            targetpath,
-            spec,
-            workers.shard,
-            overwrite=options.overwrite,
-            keep_batch_size=run.keep_batch_size,
-            accept_versions=options.accept_versions,
-        )
-    _notify(run, survey, known)
+        survey = survey_target(run)
+    _notify(survey, known)
     if options.dry_run:
-        return _forecast(run, survey)
-    check_room(survey, sources)
+        if survey.images:
+            check_writable(targetpath)
+        return Summary(survey.spec, targetpath, missing=survey.missing, forecast=forecast(survey))
+    check_room(survey)
     pending = itertools.islice(survey.plan.pending(survey.done), MAX_THREADS)
     tasks = 1 + sum(1 for _ in pending)
     with open_pool(workers, tasks, survey.images) as pool:
@@ -224,7 +179,6 @@ def _find_sources(
     num_sources: int | None,
     seed: int,
 ) -> list[str]:
-    """The paths of the sources."""
     given = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
     paths = [os.fspath(path) for path in given]
     if num_sources is None:
@@ -235,7 +189,7 @@ def _find_sources(
 def _open_sources(
     paths: Sequence[str], known: Sequence[SourceInfo], options: RunOptions
 ) -> SharedSources:
-    """The sources, decoded, with progress on stderr if that takes long."""
+    """Decode the sources, with progress on stderr if that takes long."""
     with Progress(len(paths), 0, quiet=options.quiet, unit="source", delay=1) as progress:
         return open_sources(
             paths,
@@ -245,83 +199,42 @@ def _open_sources(
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A run whose arguments have been checked.
-
-    Attributes:
-        spec: what is to be made.
-        targetpath: where.
-        sources: the decoded sources, or the way to them.
-        workers: who does the work.
-        options: how the run behaves.
-        keep_batch_size: take over the size of tars that are there already.
-    """
-
-    spec: DatasetSpec
-    targetpath: str
-    sources: Sources
-    workers: Workers
-    options: RunOptions
-    keep_batch_size: bool
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """The versions at work."""
-        return current_versions(self.spec.engine)
-
-    def new_metadata(self) -> DatasetMetadata:
-        """The dataset.json of a new target, with a new id."""
-        return DatasetMetadata(self.spec, self.versions, self.options.command)
-
-
-def _notify(run: Run, survey: Survey, known: Sequence[SourceInfo]) -> None:
-    """Tell what may not be meant."""
-    spec = run.spec
-    if not known and (twins := _twins(spec.sources)):
-        notify(twins)
+def _notify(survey: Survey, known: Sequence[SourceInfo]) -> None:
+    """Give notices about what may not be intended."""
+    run, spec = survey.run, survey.spec
+    if not known and (duplicates := _duplicates(spec.sources)):
+        notify(duplicates)
     if spec.num_imgs < len(spec.sources):
-        told = f"{len(spec.sources):,} sources, but {counted(spec.num_imgs, 'image')}"
-        notify(f"{told}: not every source is used")
+        counts = f"{len(spec.sources):,} sources, but {counted(spec.num_imgs, 'image')}"
+        notify(f"{counts}: not every source is used")
     many = spec.format == "folder" and spec.num_imgs > MANY_FILES and survey.images
     if many and not run.options.dry_run:
-        advice = "where so many are unwelcome, --format webdataset puts them into a few tars"
+        advice = "if that is too many, --format webdataset makes a few tars"
         notify(f"this makes {spec.num_imgs:,} files; {advice}")
 
 
-def _twins(infos: Sequence[SourceInfo]) -> str:
-    """The first two sources that are the same, in words; empty if there are none."""
+def _duplicates(infos: Sequence[SourceInfo]) -> str:
+    """A notice of the first two sources that are the same; empty if there are none."""
     first: dict[str, SourceInfo] = {}
     for info in infos:
-        twin = first.setdefault(info.sha256, info)
-        if twin is not info:
-            which = (
-                f"{info.path} is given twice"
-                if info.path == twin.path
-                else f"{twin.path} and {info.path} are the same, byte for byte"
-            )
+        other = first.setdefault(info.sha256, info)
+        if other is not info:
             more = len(infos) - len({each.sha256 for each in infos}) - 1
-            others = f" ({counted(more, 'more source')} like that)" if more else ""
             return (
-                f"{which}: they make two classes, {twin.class_name} and {info.class_name}; name "
-                f"each source once, unless this is meant{others}"
+                (
+                    f"{info.path} is given twice"
+                    if info.path == other.path
+                    else f"{other.path} and {info.path} are the same, byte for byte"
+                )
+                + f": they make two classes, {other.class_name} and {info.class_name}; name "
+                "each source once, unless this is intended"
+                + (f" ({counted(more, 'more source')} like that)" if more else "")
             )
     return ""
 
 
-def _forecast(run: Run, survey: Survey) -> Summary:
-    """The summary of a dry run."""
-    if survey.images:
-        check_writable(run.targetpath)
-    on_cluster = cluster_address(run.workers.backend, run.workers.scheduler) is not None
-    threads = None if on_cluster else worker_count(run.workers)
-    foretold = forecast(survey, run.sources, threads)
-    missing = survey.spec.num_imgs - survey.done.count(survey.spec.num_imgs)
-    return Summary(survey.spec, run.targetpath, 0, 0, 0.0, missing, 0, foretold)
-
-
 def _make_dataset(run: Run, pool: Pool) -> Summary:
-    """Do this process's share of what is pending, and finish the dataset if it was the last."""
+    """Make this process's share of what is pending, and finish the dataset if it was the last."""
     began = time.monotonic()
     with refusing_unusable(run.targetpath):
         os.makedirs(run.targetpath, exist_ok=True)
@@ -329,10 +242,9 @@ def _make_dataset(run: Run, pool: Pool) -> Summary:
     with target, RunLock(target) as lock:
         with refusing_unusable(run.targetpath):
             metadata, journal = _begin(target, lock, run)
-        spec, done = metadata.spec, journal.done
-        made = written = 0
+        spec, made, written = metadata.spec, 0, 0
         if not _is_finished(target, spec, journal):
-            made, written = _make_pending(target, run, pool, metadata, done)
+            made, written = _make_pending(target, run, pool, metadata, journal.done)
             _, journal = finish_dataset(target, lock, metadata)
     missing = spec.num_imgs - journal.done.count(spec.num_imgs)
     stored = 0 if missing else sum(record.bytes for record in journal.records)
@@ -341,18 +253,23 @@ def _make_dataset(run: Run, pool: Pool) -> Summary:
 
 
 def _begin(target: Target, lock: RunLock, run: Run) -> tuple[DatasetMetadata, JournalContents]:
-    """Make the target this run's, unless it is already; what it is, and what is finished of it."""
+    """Register the run in the target; what the dataset is, and what is finished of it."""
     contents = read_target(target)
     if run.options.overwrite and contents.metadata is not None:
         return _overwrite(target, lock, run), JournalContents()
-    joined = _join(target, contents, run)
+    joined = run.join(target, contents)
     check_recorded_files(target, joined.spec, contents.journal.done)
     if _is_finished(target, joined.spec, contents.journal):
         return joined, contents.journal  # nothing is written, not even a lock
+    if not lock.take() and run.workers.shard.count == 1:
+        notify(
+            f"another run is at work in {target.path}: both make the same images; to divide them, "
+            "start each run with --shard I/N"
+        )
     lock.share()
     contents = read_target(target)
     _warn_of_faults(target, contents.journal.faults)
-    joined = _join(target, contents, run)
+    joined = run.join(target, contents)
     return register_dataset(target, contents, joined), contents.journal
 
 
@@ -372,26 +289,15 @@ def _overwrite(target: Target, lock: RunLock, run: Run) -> DatasetMetadata:
 
 
 def _warn_of_faults(target: Target, faults: Sequence[JournalFault]) -> None:
-    """Tell that records are lost, the first few of them by name."""
     if faults:
-        told = [f"{os.path.join(target.path, fault.where)}: {fault.reason}" for fault in faults]
-        more = f"; {counted(len(told) - 3, 'more record')} like these" if told[3:] else ""
-        what = "; ".join(told[:3])
-        notify(f"{what}{more}; what was recorded there is made again", JournalWarning)
-
-
-def _join(target: Target, contents: TargetContents, run: Run) -> DatasetMetadata:
-    return join_dataset(
-        target,
-        contents,
-        run.new_metadata(),
-        keep_batch_size=run.keep_batch_size,
-        accept_versions=run.options.accept_versions,
-    )
+        reasons = [f"{os.path.join(target.path, fault.where)}: {fault.reason}" for fault in faults]
+        more = f"; {counted(len(reasons) - 3, 'more record')} like these" if reasons[3:] else ""
+        first = "; ".join(reasons[:3])
+        notify(f"{first}{more}; what was recorded there is made again", JournalWarning)
 
 
 def _is_finished(target: Target, spec: DatasetSpec, journal: JournalContents) -> bool:
-    """Whether nothing is left to be done, not even tidying up."""
+    """Whether nothing is left to do, not even removing the work folder."""
     names = set(target.names("."))
     needed = {PREVIEW, INFO} if spec.format == "webdataset" else {PREVIEW}
     return (
@@ -406,9 +312,7 @@ def _make_pending(
     target: Target, run: Run, pool: Pool, metadata: DatasetMetadata, done: IndexSet
 ) -> tuple[int, int]:
     """Make this process's share of what is pending; (images, bytes) that were made."""
-    spec, shard = metadata.spec, run.workers.shard
-    tars = spec.format == "webdataset"
-    plan = Plan(spec.num_imgs, spec.batch_size, shard.number, shard.count, whole=tars)
+    spec, plan = metadata.spec, Survey(run, metadata.spec, done).plan
     share, pending = plan.images(IndexSet()), plan.images(done)
     preview = not (done.covers(range(min(COUNT, spec.num_imgs))) and target.has(PREVIEW))
     if not (pending or preview):
@@ -417,7 +321,7 @@ def _make_pending(
         spec,
         os.path.abspath(run.targetpath),
         run.sources,
-        durable=run.workers.backend in CLUSTERS,  # whose hosts alone can flush what they wrote
+        durable=run.workers.backend in CLUSTERS,  # only the host that wrote a file can flush it
         versions={} if run.options.accept_versions else run.versions,
     )
     made = written = 0
@@ -436,13 +340,13 @@ def _make_pending(
                     made, written = made + record.count, written + record.bytes
                     progress.add(record.count)
     except OSError:
-        check_not_replaced(work.targetpath, metadata)  # which may be why
+        check_not_replaced(work.targetpath, metadata)  # the likely cause
         raise
     return made, written
 
 
 def _tasks(batches: Iterator[range], *, preview: bool) -> Iterator[Task[BatchRecord | None]]:
-    """The pending batches, and after the first of them the contact sheet, to be had early."""
+    """The pending batches; the contact sheet after the first of them."""
     tasks = (functools.partial(make_batch, batch=batch) for batch in batches)
     yield from itertools.islice(tasks, 1)
     if preview:

@@ -14,7 +14,6 @@ from single_image_gen.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
 SECONDS_BETWEEN_LINES = 10.0
 POLL_SECONDS = 0.5
@@ -28,8 +27,8 @@ class Progress:
         done: how many are finished already.
         quiet: show nothing.
         unit: what is counted, singular.
-        reported: tells how many have been made since the start, also of unfinished batches; it is
-            polled from a thread, so that a long batch moves the bar before it ends.
+        reported: how many have been made since the start, also of unfinished batches; polled from a
+            thread, so that a long batch moves the bar before it ends.
         delay: seconds before anything is shown.
     """
 
@@ -48,56 +47,50 @@ class Progress:
         self._unit = unit
         self._reported = reported
         self._added = 0
-        self._working = False
+        self._quiet = quiet
+        self._lines = not quiet and not _is_terminal()
         self._first: tuple[float, int] | None = None
         self._shown = time.monotonic()
-        self._lines = not quiet and not _is_terminal()
-        self._bar = None
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._poller: threading.Thread | None = None
-        if not quiet and not self._lines:
-            self._bar = tqdm(
-                total=total, initial=done, unit=f" {unit}s", file=sys.stderr, delay=delay
-            )
+        self._poller = threading.Thread(target=self._poll, daemon=True, name="progress")
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            unit=f" {unit}s",
+            file=sys.stderr,
+            delay=delay,
+            disable=quiet or self._lines,
+        )
 
     def __enter__(self) -> Progress:
-        if self._reported is not None and (self._lines or self._bar is not None):
-            self._poller = threading.Thread(target=self._poll, daemon=True, name="progress")
+        if self._reported is not None and not self._quiet:
             self._poller.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
-        if self._poller is not None:
+        if self._poller.ident is not None:
             self._poller.join(POLL_SECONDS)
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
     def add(self, count: int) -> None:
         """This many more are finished."""
         self._added += count
-        self._working = True
-        self._show()
+        self._show(working=True)
 
     def _poll(self) -> None:
         while not self._ended.wait(POLL_SECONDS):
             self._show()
 
-    def _show(self) -> None:
+    def _show(self, *, working: bool = False) -> None:
         with self._lock:
             made = self._added if self._reported is None else max(self._added, self._reported())
             done = min(self._initial + made, self._total)
-            if self._bar is not None:
-                self._bar.update(done - self._bar.n)
+            self._bar.update(done - self._bar.n)
             now = time.monotonic()
-            if self._first is None and (made or self._working):
-                self._first = now, done  # starting the workers says nothing about their speed
+            if self._first is None and (made or working):
+                self._first = now, done  # the rate is measured without the start of the workers
             if self._lines and now - self._shown >= SECONDS_BETWEEN_LINES:
                 self._shown = now
                 print(self._line(done, now), file=sys.stderr, flush=True)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.draw.params import Contrast
-    from single_image_gen.make.description import Range
     from single_image_gen.photo.source import SourceInfo
 
 # Images in a task: enough to outweigh the cost of sending it.
@@ -36,7 +35,7 @@ FEW_IMAGES = 512
 
 
 def locate(
-    spec: DatasetSpec, ranges: Iterable[Range], imgpath: Sequence[str] | None = None
+    spec: DatasetSpec, ranges: Iterable[range], imgpath: Sequence[str] | None = None
 ) -> tuple[SourceInfo, ...]:
     """The dataset's sources, with the current paths of those that these images need.
 
@@ -66,14 +65,9 @@ def locate(
     return tuple(infos)
 
 
-def _sources_of(ranges: Iterable[Range], num_sources: int) -> list[int]:
+def _sources_of(ranges: Iterable[range], num_sources: int) -> list[int]:
     """The numbers of the sources that these images come from, in order."""
-    needed: set[int] = set()
-    for first, stop in ranges:
-        needed.update(k % num_sources for k in range(first, min(stop, first + num_sources)))
-        if len(needed) == num_sources:
-            break
-    return sorted(needed)
+    return sorted({k % num_sources for indices in ranges for k in indices[:num_sources]})
 
 
 def _find_by_digest(imgpath: Sequence[str], wanted: set[str]) -> dict[str, str]:
@@ -102,7 +96,7 @@ def _check_unchanged(info: SourceInfo) -> None:
 
 def open_needed_sources(
     spec: DatasetSpec,
-    ranges: Sequence[Range],
+    ranges: Sequence[range],
     imgpath: Sequence[str] | None = None,
     *,
     max_pixels: int = MAX_PIXELS,
@@ -121,7 +115,7 @@ def open_needed_sources(
 
 def open_contrasts(
     spec: DatasetSpec,
-    ranges: Sequence[Range],
+    ranges: Sequence[range],
     imgpath: Sequence[str] | None = None,
     *,
     max_pixels: int = MAX_PIXELS,
@@ -134,7 +128,7 @@ def open_contrasts(
 
 def render_files(
     spec: DatasetSpec,
-    ranges: Sequence[Range],
+    ranges: Sequence[range],
     targetpath: str,
     *,
     imgpath: Sequence[str] | None = None,
@@ -144,12 +138,12 @@ def render_files(
 ) -> tuple[int, int]:
     """Write these images again, as `targetpath`/<class>/patch_<index>.jpg.
 
-    With the versions that made the dataset, the bytes are the same, whether it is in files or in
-    tars. An existing file of that name is replaced.
+    With the versions that made the dataset, the bytes are the same, also those of images in tars.
+    Existing files of these names are replaced.
 
     Args:
         spec: the dataset.
-        ranges: (first, stop) pairs of indices.
+        ranges: of the images' indices.
         targetpath: a folder; made if it is not there.
         imgpath: where the sources are now, see `locate`.
         max_pixels: refuse a larger source.
@@ -177,10 +171,10 @@ def render_files(
     with refusing_unusable(targetpath):
         os.makedirs(targetpath, exist_ok=True)
     work = Work(spec, os.path.abspath(targetpath), sources, durable=False)
-    threads = threads or sensible_threads(ranges)
+    workers = Workers(threads or sensible_threads(ranges))
     ours = not os.path.lexists(os.path.join(targetpath, WORK))
     try:
-        return _render_all(work, ranges, threads, quiet=quiet)
+        return _render_all(work, ranges, workers, quiet=quiet)
     finally:
         if ours:
             with Target(work.targetpath) as target:
@@ -188,13 +182,13 @@ def render_files(
 
 
 def _render_all(
-    work: Work, ranges: Sequence[Range], threads: int, *, quiet: bool
+    work: Work, ranges: Sequence[range], workers: Workers, *, quiet: bool
 ) -> tuple[int, int]:
     images = size = 0
-    count = sum(stop - first for first, stop in ranges)
+    count = sum(map(len, ranges))
     tasks = (functools.partial(do_files, ranges=part) for part in split(ranges))
     with (
-        open_pool(Workers(threads), 1 + count // TASK) as pool,
+        open_pool(workers, 1 + count // TASK, count) as pool,
         Progress(count, 0, quiet=quiet) as progress,
         contextlib.closing(pool.run(work, tasks)) as results,
     ):
@@ -204,28 +198,25 @@ def _render_all(
     return images, size
 
 
-def sensible_threads(ranges: Iterable[Range]) -> int:
+def sensible_threads(ranges: Iterable[range]) -> int:
     """How many workers are worth starting to render these images."""
-    few = sum(stop - first for first, stop in ranges) < FEW_IMAGES
-    return 1 if few else usable_cpus()
+    return 1 if sum(map(len, ranges)) < FEW_IMAGES else usable_cpus()
 
 
-def split(ranges: Iterable[Range]) -> Iterator[list[Range]]:
+def split(ranges: Iterable[range]) -> Iterator[list[range]]:
     """The ranges in tasks of about TASK images each."""
-    task: list[Range] = []
-    count = 0
-    for first, stop in ranges:
-        for start in range(first, stop, TASK):
-            task.append((start, min(start + TASK, stop)))
-            count += task[-1][1] - start
-            if count >= TASK:
+    task: list[range] = []
+    for indices in ranges:
+        for k in range(0, len(indices), TASK):
+            task.append(indices[k : k + TASK])
+            if sum(map(len, task)) >= TASK:
                 yield task
-                task, count = [], 0
+                task = []
     if task:
         yield task
 
 
-def do_files(work: Work, ranges: list[Range]) -> tuple[int, int]:
+def do_files(work: Work, ranges: list[range]) -> tuple[int, int]:
     """Write the images of a task; returns (images, bytes)."""
     size = 0
     with Target(work.targetpath) as target:
@@ -233,12 +224,12 @@ def do_files(work: Work, ranges: list[Range]) -> tuple[int, int]:
             name = f"{work.spec.class_name(index)}/{patch_name(index)}"
             target.place(jpeg, name, parents=True)
             size += len(jpeg)
-    return sum(stop - first for first, stop in ranges), size
+    return sum(map(len, ranges)), size
 
 
-def jpegs(work: Work, ranges: Iterable[Range]) -> Iterator[tuple[int, bytes]]:
+def jpegs(work: Work, ranges: Iterable[range]) -> Iterator[tuple[int, bytes]]:
     """(index, file's bytes) for each index of the ranges."""
-    for first, stop in ranges:
-        for sample in make_samples(work.spec, work.sources, work.load_engine(), range(first, stop)):
+    for indices in ranges:
+        for sample in make_samples(work.spec, work.sources, work.load_engine(), indices):
             yield sample.index, sample.jpeg
             work.report(1)

@@ -1,4 +1,4 @@
-"""What a run finds in its target, and what of its work is left."""
+"""What a run is asked to do, and what of it is left to do in its target."""
 
 from __future__ import annotations
 
@@ -7,34 +7,111 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.batches import IndexSet, Plan
+from single_image_gen.dataset.spec import MAX_MAX_PIXELS, check_range
+from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.lifecycle import join_dataset, read_target
 from single_image_gen.target.metadata import DatasetMetadata
 from single_image_gen.target.preflight import check_places
 from single_image_gen.target.versions import current_versions
+from single_image_gen.workers import Workers
 
 if TYPE_CHECKING:
+    from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.workers.shard import Shard
+    from single_image_gen.target.lifecycle import TargetContents
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """How a run behaves; nothing here changes an image.
+
+    Attributes:
+        overwrite: remove an earlier dataset at the target first.
+        accept_versions: resume although library versions differ from the target's.
+        durable: flush each batch to disk at once, rather than in groups every few seconds.
+        max_pixels: refuse a larger source, pixels.
+        dry_run: write nothing; the summary's `forecast` says what a run would do.
+        quiet: show no progress on stderr.
+        command: recorded in dataset.json, for people.
+    """
+
+    overwrite: bool = False
+    accept_versions: bool = False
+    durable: bool = False
+    max_pixels: int = MAX_PIXELS
+    dry_run: bool = False
+    quiet: bool = True
+    command: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        max_pixels = check_range("max_pixels", self.max_pixels, 1, MAX_MAX_PIXELS)
+        object.__setattr__(self, "max_pixels", max_pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run whose arguments have been checked.
+
+    Attributes:
+        spec: what is to be made.
+        targetpath: where; it need not exist.
+        sources: the decoded sources, or the way to them.
+        workers: who does the work.
+        options: how the run behaves.
+        keep_batch_size: existing tars keep their size.
+    """
+
+    spec: DatasetSpec
+    targetpath: str
+    sources: Sources
+    workers: Workers = Workers()
+    options: RunOptions = RunOptions()
+    keep_batch_size: bool = True
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The installed versions."""
+        return current_versions(self.spec.engine)
+
+    def new_metadata(self) -> DatasetMetadata:
+        """The dataset.json of a new target, with a new id."""
+        return DatasetMetadata(self.spec, self.versions, self.options.command)
+
+    def join(self, target: Target, contents: TargetContents) -> DatasetMetadata:
+        """What dataset.json is to say once the run works in the target, see `join_dataset`."""
+        return join_dataset(
+            target,
+            contents,
+            self.new_metadata(),
+            keep_batch_size=self.keep_batch_size,
+            accept_versions=self.options.accept_versions,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Survey:
     """What a run finds, and what it has to do.
 
     Attributes:
-        targetpath: the target, which need not exist.
+        run: the run.
         spec: the dataset, as it will be in the target.
-        plan: this process's share.
         done: the images that are finished already.
         replaces: an earlier dataset is removed first, which frees an unknown number of bytes.
     """
 
-    targetpath: str
+    run: Run
     spec: DatasetSpec
-    plan: Plan
     done: IndexSet
     replaces: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        """This process's share."""
+        spec, shard = self.spec, self.run.workers.shard
+        tars = spec.format == "webdataset"
+        return Plan(spec.num_imgs, spec.batch_size, shard.number, shard.count, whole=tars)
 
     @property
     def images(self) -> int:
@@ -51,47 +128,27 @@ class Survey:
         """How many images or tars will be added, besides a few other files."""
         return self.batches if self.spec.format == "webdataset" else self.images
 
+    @property
+    def missing(self) -> int:
+        """How many images of the whole dataset are not finished."""
+        return self.spec.num_imgs - self.done.count(self.spec.num_imgs)
 
-def survey_target(
-    targetpath: str,
-    spec: DatasetSpec,
-    shard: Shard,
-    *,
-    overwrite: bool,
-    keep_batch_size: bool,
-    accept_versions: bool,
-) -> Survey:
-    """Compare a target with what is to be made in it; nothing is written.
 
-    Args:
-        targetpath: it need not exist.
-        spec: what is to be made.
-        shard: this process's share.
-        overwrite: an earlier dataset there will be removed.
-        keep_batch_size: see `join_dataset`.
-        accept_versions: likewise.
+def survey_target(run: Run) -> Survey:
+    """Compare the target with what is to be made in it; nothing is written.
 
     Raises:
         DatasetMismatch: the target holds something else.
         TargetError: something in it is in the way.
         OSError: it cannot be read.
     """
-    done, replaces = IndexSet(), False
-    if os.path.isdir(targetpath):
-        with Target(targetpath) as target:
+    spec, done, replaces = run.spec, IndexSet(), False
+    if os.path.isdir(run.targetpath):
+        with Target(run.targetpath) as target:
             contents = read_target(target)
-            if overwrite:
+            if run.options.overwrite:
                 replaces = contents.metadata is not None
             else:
-                spec = join_dataset(
-                    target,
-                    contents,
-                    DatasetMetadata(spec, current_versions(spec.engine)),
-                    keep_batch_size=keep_batch_size,
-                    accept_versions=accept_versions,
-                ).spec
-                done = contents.journal.done
+                spec, done = run.join(target, contents).spec, contents.journal.done
             check_places(target, spec)
-    tars = spec.format == "webdataset"
-    plan = Plan(spec.num_imgs, spec.batch_size, shard.number, shard.count, whole=tars)
-    return Survey(targetpath, spec, plan, done, replaces)
+    return Survey(run, spec, done, replaces)

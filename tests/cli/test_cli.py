@@ -339,10 +339,6 @@ def test_a_path_that_is_not_there_is_named(refusal: object, tmp_path: Path) -> N
     )
 
 
-def test_the_second_of_two_paths_is_named_too(refusal: object, photo: Path, tmp_path: Path) -> None:
-    assert "other.png: No such file" in refusal("--imgpath", photo, tmp_path / "other.png")
-
-
 def test_a_folder_without_images_is_refused(refusal: object, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no image in this folder" in refusal("--imgpath", tmp_path / "empty")
@@ -359,10 +355,14 @@ def test_a_target_that_cannot_be_a_folder_is_refused(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("mine")
-    for target in (tmp_path / "file", tmp_path / "file" / "below", ""):
+    for target, named in (
+        (tmp_path / "file", tmp_path / "file"),
+        (tmp_path / "file" / "below", tmp_path / "file"),
+        ("", ""),
+    ):
         assert run("--imgpath", photo, "--targetpath", target, "--num_imgs", 1, *SMALL) == 2
         _, err = capsys.readouterr()
-        assert err.startswith(f"single-image-gen: error: {target}: ")
+        assert re.match(rf"single-image-gen: error: {named}(:| is) ", err)
         assert "--targetpath" in err  # the remedy
         assert err.count("\n") == 1
     assert (tmp_path / "file").read_text() == "mine"

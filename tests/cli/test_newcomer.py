@@ -285,7 +285,7 @@ def test_a_source_given_twice_is_told_of(
     assert notices(capsys) == [
         (
             f"{source} is given twice: they make two classes, pic and pic_2; name each source once, "
-            "unless this is meant"
+            "unless this is intended"
         )
     ]
     shutil.copy(source, tmp_path / "copy.png")
@@ -294,7 +294,7 @@ def test_a_source_given_twice_is_told_of(
     assert notices(capsys) == [
         (
             f"{tmp_path / 'copy.png'} and {source} are the same, byte for byte: they make two classes, "
-            "copy and pic; name each source once, unless this is meant (1 more source like that)"
+            "copy and pic; name each source once, unless this is intended (1 more source like that)"
         )
     ]
     again = ("--from", tmp_path / "copies/dataset.json", "--targetpath", tmp_path / "again")

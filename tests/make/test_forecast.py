@@ -18,14 +18,12 @@ from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.engines import load_engine
 from single_image_gen.make.forecast import FreeSpace, check_room, forecast
-from single_image_gen.make.survey import survey_target
+from single_image_gen.make.survey import Run, survey_target
 from single_image_gen.photo.memory import SharedSources, open_sources
-from single_image_gen.workers.shard import WHOLE, parse_shard
+from single_image_gen.workers.shard import parse_shard
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-KEEP = {"overwrite": False, "keep_batch_size": True, "accept_versions": False}
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +156,7 @@ def opened(photos: Path):
 
 def survey(opened, target: Path, **options: object):
     options = {"recipe": replace(SCRIPT, img_size=64), "num_imgs": 10_000, **options}
-    return survey_target(str(target), DatasetSpec(opened.infos, **options), WHOLE, **KEEP)
+    return survey_target(Run(DatasetSpec(opened.infos, **options), str(target), opened))
 
 
 def test_a_run_without_room_is_refused_with_both_numbers_and_nothing_is_written(
@@ -184,10 +182,10 @@ def test_only_what_clearly_has_no_room_is_refused(
     disk(int(10_000 * 4096 * share))  # each image takes a block
     if refused:
         with pytest.raises(OSError, match="are needed") as caught:
-            check_room(survey(opened, tmp_path), opened)
+            check_room(survey(opened, tmp_path))
         assert caught.value.filename == str(tmp_path)
     else:
-        check_room(survey(opened, tmp_path), opened)
+        check_room(survey(opened, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -200,15 +198,15 @@ def test_files_are_counted_as_well_as_bytes(
     disk(10**12, files)
     if refused:
         with pytest.raises(OSError, match="files would be made"):
-            check_room(survey(opened, tmp_path, format=kind), opened)
+            check_room(survey(opened, tmp_path, format=kind))
     else:
-        check_room(survey(opened, tmp_path, format=kind), opened)
+        check_room(survey(opened, tmp_path, format=kind))
 
 
 def test_a_file_system_without_a_limit_of_files_is_none(opened, tmp_path: Path, disk) -> None:
     disk(10**12, 0, 0)
     assert FreeSpace.at(str(tmp_path)).files is None
-    check_room(survey(opened, tmp_path), opened)
+    check_room(survey(opened, tmp_path))
 
 
 def test_a_file_system_that_does_not_tell_its_size_refuses_nothing(
@@ -216,7 +214,7 @@ def test_a_file_system_that_does_not_tell_its_size_refuses_nothing(
 ) -> None:
     disk(0, 0, 0, 0)  # as /proc and some network file systems do
     assert FreeSpace.at(str(tmp_path)).bytes is None
-    check_room(survey(opened, tmp_path), opened)
+    check_room(survey(opened, tmp_path))
     arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "5"]
     assert main([*arguments, "--img_size", "16", "--dry_run", "--threads", "1"]) == 0
     printed = capsys.readouterr().out
@@ -271,10 +269,10 @@ def test_the_check_renders_for_a_bounded_time(
 
     monkeypatch.setattr(single_image_gen.make.forecast, "load_engine", lambda _: slow)
     disk(21_000 * there.images)
-    check_room(there, opened)  # uncompressed they would fit
+    check_room(there)  # uncompressed they would fit
     assert not calls
     disk(10_000 * there.images)
-    check_room(there, opened)
+    check_room(there)
     assert 4 <= len(calls) <= 5
 
 
@@ -284,11 +282,11 @@ def test_of_many_sources_only_a_few_are_decoded(num_imgs: int, tmp_path: Path, d
         Image.fromarray(photo_pixels(60, 40, seed=k)).save(tmp_path / f"{k}.png")
     opened = Asked(open_sources([str(tmp_path / f"{k}.png") for k in range(9)]))
     spec = DatasetSpec(opened.sources.infos, replace(SCRIPT, img_size=16), num_imgs=num_imgs)
-    there = survey_target(str(tmp_path), spec, WHOLE, **KEEP)
+    there = survey_target(Run(spec, str(tmp_path), opened))
     disk(8000 * num_imgs)  # not enough for uncompressed images, so that some are rendered
-    check_room(there, opened)
+    check_room(there)
     assert opened.asked == {0, 2, 4, 6}
-    foretold = forecast(there, opened, 1)
+    foretold = forecast(there)
     assert opened.asked == {0, 2, 4, 6}
     assert foretold.bytes > 0
 
@@ -339,4 +337,5 @@ def test_a_forecast_of_nothing_to_do_is_zero(photos: Path, tmp_path: Path) -> No
     generate(photos, tmp_path, **options)
     foretold = generate(photos, tmp_path, dry_run=True, **options).forecast
     assert (foretold.bytes, foretold.seconds, foretold.survey.images) == (0, 0, 0)
-    assert forecast(foretold.survey, SharedSources(foretold.survey.spec.sources), 1).bytes == 0
+    run = replace(foretold.survey.run, sources=SharedSources(foretold.survey.spec.sources))
+    assert forecast(replace(foretold.survey, run=run)).bytes == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -24,6 +23,8 @@ from single_image_gen.draw.params import draw_params
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import Notice, UsageError
 from single_image_gen.photo.source import load_source
+from single_image_gen.target.files import Target
+from single_image_gen.target.lock import RunLock
 from single_image_gen.workers.shard import Shard
 
 if TYPE_CHECKING:
@@ -236,12 +237,6 @@ def test_the_preview_shows_the_first_64_images(usual: Path) -> None:
             assert np.abs(tile - reduced).mean() < 4  # but for JPEG
 
 
-def test_the_preview_of_few_images_shows_those(photo: Path, tmp_path: Path) -> None:
-    generate(photo, tmp_path, recipe=TINY, num_imgs=3, threads=1)
-    with Image.open(io.BytesIO((tmp_path / "preview.png").read_bytes())) as image:
-        assert image.size == (3 * 68 + 4, 68 + 4)
-
-
 def test_dataset_json_says_what_this_is(usual: Path, photo: Path) -> None:
     value = json.loads((usual / "dataset.json").read_text())
     assert value["tool"] == "single-image-gen"
@@ -276,6 +271,16 @@ def test_shards_together_make_the_whole(photo: Path, tmp_path: Path) -> None:
     assert tree_hash(tmp_path / "a") == tree_hash(tmp_path / "b")
 
 
+def test_a_run_beside_another_says_so_unless_both_are_shards(photo: Path, tmp_path: Path) -> None:
+    options = {"recipe": TINY, "num_imgs": 40, "batch_size": 10, "threads": 1}
+    generate(photo, tmp_path, **options, shard=Shard(0, 4, "test"))
+    with Target(str(tmp_path)) as target, RunLock(target) as lock:
+        lock.share()
+        assert generate(photo, tmp_path, **options, shard=Shard(1, 4, "test")).made == 10
+        with pytest.warns(Notice, match="another run is at work in .*--shard I/N"):
+            assert generate(photo, tmp_path, **options).made == 20
+
+
 def test_a_rerun_makes_nothing(photo: Path, tmp_path: Path) -> None:
     options = {"recipe": TINY, "num_imgs": 50, "threads": 1}
     generate(photo, tmp_path, **options)
@@ -290,13 +295,6 @@ def test_a_folder_dataset_grows(photo: Path, tmp_path: Path) -> None:
     assert generate(photo, tmp_path / "a", num_imgs=60, **options).missing == 0
     generate(photo, tmp_path / "b", num_imgs=60, **options)
     assert tree_hash(tmp_path / "a") == tree_hash(tmp_path / "b")
-
-
-@pytest.mark.parametrize("threads", [0, -1])
-def test_no_workers_are_refused(threads: int, photo: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="threads must be"):
-        generate(photo, tmp_path / "out", threads=threads)
-    assert not (tmp_path / "out").exists()
 
 
 # --- arguments

@@ -219,21 +219,6 @@ def test_a_numpy_integer_is_a_number_of_threads() -> None:
     assert type(Workers(np.int64(3)).threads) is int
 
 
-@pytest.mark.parametrize("backend", ["lokky", "multiprocessing", "", None])
-def test_an_unknown_backend_is_refused_before_anything_is_written(
-    photo: Path, tmp_path: Path, backend: object
-) -> None:
-    with pytest.raises(UsageError, match="backend must be one of loky, threading, dask, ray, got"):
-        generate(photo, tmp_path / "out", num_imgs=1, backend=backend)
-    assert not (tmp_path / "out").exists()
-
-
-@LOCAL
-def test_a_scheduler_needs_a_cluster_s_backend(backend: str) -> None:
-    with pytest.raises(UsageError, match="scheduler needs backend dask or ray, got"):
-        Workers(backend=backend, scheduler="tcp://127.0.0.1:8786")
-
-
 @pytest.mark.parametrize("backend", ["dask", "ray"])
 def test_a_missing_extra_is_named(
     photo: Path,

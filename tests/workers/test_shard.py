@@ -353,13 +353,6 @@ def test_the_program_refuses_with_exit_code_2_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_quiet_does_not_tell_the_shard(
-    photo: Path, tmp_path: Path, environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(arguments(photo, tmp_path, "--quiet", "--shard", "0/2")) == 0
-    assert capsys.readouterr() == ("", "")
-
-
 def test_another_number_of_shards_finishes_what_is_missing(
     photo: Path, tmp_path: Path, environ: pytest.MonkeyPatch
 ) -> None:

@@ -158,7 +158,6 @@ def files_of(target: Path) -> set[tuple[str, int, int]]:
 MANY = ("--num_imgs", 200_000)
 MOMENTS: dict[str, Callable[[Run], Any]] = {
     "claimed": lambda run: (run.target / "dataset.json").exists(),
-    "first_helper": lambda run: run.children(),
     "first_worker": lambda run: run.workers(),
     "both_workers": lambda run: len(run.workers()) == 2,
     "first_image": lambda run: run.images(),
@@ -181,7 +180,7 @@ def test_ctrl_c_ends_within_two_seconds_in_three_lines_however_often_it_is_press
 
 @pytest.mark.parametrize(
     ("threads", "delay"),
-    [(1, 0.0), (1, 0.5), (1, 1.2), (2, 0.15)],
+    [(1, 0.0), (1, 0.6), (2, 0.15)],
 )
 def test_ctrl_c_at_any_time(source: Path, tmp_path: Path, threads: int, delay: float) -> None:
     """During the imports, and in a run without worker processes."""
@@ -301,12 +300,12 @@ def test_a_run_that_was_stopped_can_be_resumed(
 
 def test_ctrl_c_while_folding(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out"
-    common = ("--num_imgs", 16_000, "--batch_size", 2, "--threads", 1)
+    common = ("--num_imgs", 6000, "--batch_size", 2, "--threads", 1)
     arguments = ["--imgpath", source, "--targetpath", target, "--img_size", 16, *common]
-    assert main([str(value) for value in (*arguments, "--quiet", "--shard", "0/8000")]) == 0
+    assert main([str(value) for value in (*arguments, "--quiet", "--shard", "0/3000")]) == 0
     with Target(str(target)) as handle:
         digest = target_metadata(handle).spec.digest
-        for first in range(2, 16_000, 2):
+        for first in range(2, 6000, 2):
             record = BatchRecord(first, first + 2, 2, 100, digest, "0" * 64, "0" * 16)
             write_marker(handle, record)
     run = Run(source, target, *common)
@@ -315,7 +314,7 @@ def test_ctrl_c_while_folding(source: Path, tmp_path: Path) -> None:
     assert (code, error.splitlines()) == (130, [RESUME.format("interrupted")])
     assert not list(target.glob(".single-image-gen/staging/*/*"))
     assert main([str(value) for value in (*arguments, "--quiet")]) == 0
-    assert len((target / "batches.jsonl").read_bytes().splitlines()) == 8000
+    assert len((target / "batches.jsonl").read_bytes().splitlines()) == 3000
     assert not (target / ".single-image-gen").exists()
 
 
@@ -508,24 +507,24 @@ def test_a_signal_ends_the_program_whatever_becomes_of_it(
     assert error.splitlines() == [line.format(code if "ended" in line else raised)]
 
 
-@pytest.mark.parametrize("number", NUMBERS, ids=lambda n: n.name)
-def test_a_signal_ends_a_program_that_waits_for_a_frozen_file_system(
-    frozen: Path, number: int
-) -> None:
+def test_a_signal_ends_a_program_that_waits_for_a_frozen_file_system(frozen: Path) -> None:
     body = f"os.stat({str(frozen / 'photo.jpg')!r})"
     text = PROGRAM.format(program=True, body=body, after="sys.exit(1)")
-    process = subprocess.Popen([sys.executable, "-c", text], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", text]
+    processes = {n: subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for n in NUMBERS}
     deadline = time.monotonic() + 60
-    while psutil.Process(process.pid).status() != psutil.STATUS_DISK_SLEEP:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    for process in processes.values():
+        while psutil.Process(process.pid).status() != psutil.STATUS_DISK_SLEEP:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
     time.sleep(0.5)
     began = time.monotonic()
-    process.send_signal(number)
-    _, error = process.communicate(timeout=60)
-    code = NUMBERS[number]
-    assert (process.returncode, error) == (code, f"ended, {code}\n")
-    assert time.monotonic() - began < {130: 2, 143: 5}[code] + BUSY
+    for number, process in processes.items():
+        process.send_signal(number)
+    for number, code in NUMBERS.items():  # SIGINT's end comes first
+        _, error = processes[number].communicate(timeout=60)
+        assert (processes[number].returncode, error) == (code, f"ended, {code}\n")
+        assert time.monotonic() - began < {130: 2, 143: 5}[code] + BUSY
 
 
 def test_within_another_program_its_handlers_come_back(capsys: pytest.CaptureFixture[str]) -> None:
