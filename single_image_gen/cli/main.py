@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         143 terminated.
     """
     program = argv is None
+    if program and "_ARGCOMPLETE" in os.environ:
+        _complete(os.environ["COMP_LINE"].split())
     if program:
         open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -84,6 +86,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(error, command)
     print_message(ends[code])
     return code
+
+
+def _complete(words: list[str]) -> None:
+    """Tell a shell what may follow these words, and exit, as argcomplete does."""
+    command = words[1] if words[1:] and words[1] in COMMANDS else GENERATE
+    parser = PARSERS[command]()
+    if command == GENERATE:
+        parser.add_argument("command", nargs="?", choices=COMMANDS)
+    else:
+        os.environ["_ARGCOMPLETE"] = "2"  # how many words to leave out
+    import_module("argcomplete").autocomplete(parser)
 
 
 def _run(command: str, argv: list[str]) -> int:

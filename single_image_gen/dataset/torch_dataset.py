@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from PIL import Image
 from torch.utils.data import Dataset
 
-from single_image_gen.dataset.sample import contrasts_of, render_pixels
-from single_image_gen.dataset.spec import DatasetSpec, draw_range
+from single_image_gen.dataset.sample import center, contrasts_of
+from single_image_gen.dataset.spec import DatasetSpec, check_range
+from single_image_gen.draw.params import center_of, draw_view
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import UsageError
 from single_image_gen.photo.find import find_sources
@@ -31,6 +32,8 @@ from single_image_gen.text import counted
 if TYPE_CHECKING:
     from single_image_gen.draw.params import Params
 
+MAX_VIEWS = 1000
+
 Transform = Callable[[Image.Image], Any]
 
 
@@ -45,18 +48,25 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
     memory. Pickled, the dataset takes a few hundred bytes a source. An item is rendered in the
     calling thread.
 
+    With `views` above 1, an item is a list of that many images, for contrastive learning. The first
+    is the item without views. The others are crops of the same region, which is the first random
+    square, or the whole source where the recipe has none (as the paper's); all else is drawn anew.
+    View v of item i is a pure function of i and v, however many views there are.
+
     Args:
         sources: image files, or folders searched for them; one path or several.
         recipe: the augmentations, or the name of a preset.
         seed: 0 to 2^64 - 1.
         length: images in all, 1 or more.
         transform: called with each PIL image (RGB, img_size x img_size), as in torchvision.
+        views: of each item, 1 to 1000; 1 makes an item the image itself, not a list.
         engine: what renders.
         max_pixels: refuse a larger source.
 
     Attributes:
         spec: what the dataset is.
         transform: as given.
+        views: as given.
 
     Raises:
         SourceError: a source cannot be used.
@@ -73,6 +83,7 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         seed: int = 0,
         length: int = IMAGENET_SIZE,
         transform: Transform | None = None,
+        views: int = 1,
         engine: str = DEFAULT_ENGINE,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
@@ -89,6 +100,7 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         )
         check_gradients(self._sources, recipe)
         self.transform = transform
+        self.views = check_range("views", views, 1, MAX_VIEWS)
         load_engine(engine)  # now, where its error is seen, not in a worker
 
     @property
@@ -107,15 +119,20 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         count = len(self.spec.sources)
         return (list(range(count)) * -(-len(self) // count))[: len(self)]
 
-    def params(self, index: SupportsIndex) -> Params:
-        """What is drawn for item `index`.
+    def params(self, index: SupportsIndex, view: int = 0) -> Params:
+        """What is drawn for item `index`, or for a further view of it.
 
         Raises:
             IndexError: index is not in [-length, length).
         """
-        start = self._index(index)
-        contrasts = contrasts_of(self._sources, self.spec.recipe)
-        return next(draw_range(self.spec, range(start, start + 1), contrasts))[1]
+        index = self._index(index)
+        spec, k = self.spec, self.spec.source_index(index)
+        size = spec.sources[k].size
+        if view == 0 and spec.is_source(index):
+            return center_of(size)
+        contrasts = contrasts_of(self._sources, spec.recipe)
+        contrast = contrasts(k) if contrasts else None
+        return draw_view(spec.recipe, size, spec.seed, index, view, contrast)
 
     def __len__(self) -> int:
         return self.spec.num_imgs
@@ -124,8 +141,8 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         """(image, target), for index in [-length, length).
 
         Returns:
-            A PIL image of mode RGB, img_size x img_size, or what `transform` makes of it; and the
-            number of its class, 0 to the number of sources - 1.
+            A PIL image of mode RGB, img_size x img_size, or what `transform` makes of it, or with
+            `views` a list of these; and the number of its class, 0 to the number of sources - 1.
 
         Raises:
             IndexError: index is out of range.
@@ -134,10 +151,17 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
                 its file has gone or changed.
         """
         index = self._index(index)
-        render = load_engine(self.spec.engine)
-        pixels = render_pixels(self.spec, self._sources, render, index, self.params(index))
-        image = Image.fromarray(pixels)
-        return self.transform(image) if self.transform else image, self.spec.source_index(index)
+        images = [self._render(index, view) for view in range(self.views)]
+        if self.transform is not None:
+            images = [self.transform(image) for image in images]
+        return images if self.views > 1 else images[0], self.spec.source_index(index)
+
+    def _render(self, index: int, view: int) -> Any:
+        spec, source = self.spec, self._sources[self.spec.source_index(index)]
+        if view == 0 and spec.is_source(index):
+            return Image.fromarray(center(source, spec.recipe.img_size))
+        render = load_engine(spec.engine)
+        return Image.fromarray(render(source, self.params(index, view), spec.recipe))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "targets"}

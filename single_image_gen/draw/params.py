@@ -7,7 +7,8 @@ used or not. No draw depends on whether another one is made: turning an augmenta
 others as they were.
 
 The lowest 64 bits of the counter count these words. The next 64 bits are the number of a redraw
-(`min_gradient`), from which the slots of the crop alone are used.
+(`min_gradient`), from which the slots of the crop alone are used; the 64 bits after them are the
+number of a view, of which 0 is the image itself.
 
 The upper 53 bits of a word become a float in [0, 1). From there on only + - * / and sqrt are used,
 which IEEE 754 defines to the last bit; see `elementary` for the functions built on them.
@@ -188,14 +189,50 @@ def draw_params(
     return choose(drawn, recipe.min_gradient, contrast)
 
 
+def draw_view(
+    recipe: Recipe,
+    size: tuple[int, int],
+    seed: int,
+    index: int,
+    view: int,
+    contrast: Contrast | None = None,
+) -> Params:
+    """The parameters of a view of image `index`: view 0 is the image itself.
+
+    The other views are cropped from the same region as view 0: the first random square, or the
+    whole source where the recipe has none. All else is drawn anew.
+
+    Args:
+        recipe: as for `draw_params`.
+        size: likewise.
+        seed: likewise.
+        index: likewise.
+        view: 0 or more.
+        contrast: as for `draw_params`.
+    """
+    first = draw_params(recipe, size, seed, index, contrast)
+    if view == 0:
+        return first
+    u = next(uniforms(seed, index, index + 1, view=view))
+    drawn = candidates(recipe, size, seed, index, u, view, first.region)
+    return choose(drawn, recipe.min_gradient, contrast)
+
+
 def candidates(
-    recipe: Recipe, size: tuple[int, int], seed: int, index: int, u: Sequence[float]
+    recipe: Recipe,
+    size: tuple[int, int],
+    seed: int,
+    index: int,
+    u: Sequence[float],
+    view: int = 0,
+    region: Box | None = None,
 ) -> Iterator[Params]:
     """The first draw of an image, by its uniforms `u`, and with `min_gradient` its redraws."""
-    yield params_of(recipe, size, u)
+    yield params_of(recipe, size, u, region)
     for redraw in range(1, REDRAWS + 1) if recipe.min_gradient else ():
-        fresh = next(uniforms(seed, index, index + 1, redraw))
-        yield params_of(recipe, size, [(fresh if k in REDRAWN else u)[k] for k in range(SLOTS)])
+        fresh = next(uniforms(seed, index, index + 1, redraw, view))
+        mixed = [(fresh if k in REDRAWN else u)[k] for k in range(SLOTS)]
+        yield params_of(recipe, size, mixed, region)
 
 
 def choose(drawn: Iterator[Params], least: float, contrast: Contrast | None) -> Params:
@@ -213,20 +250,31 @@ def choose(drawn: Iterator[Params], least: float, contrast: Contrast | None) -> 
     return best
 
 
-def uniforms(seed: int, first: int, stop: int, redraw: int = 0) -> Iterator[list[float]]:
+def uniforms(
+    seed: int, first: int, stop: int, redraw: int = 0, view: int = 0
+) -> Iterator[list[float]]:
     """For each index in [first, stop), its SLOTS floats, uniform in [0, 1)."""
     # the counter counts blocks of four words; chunks bound the memory of a long range
     for start in range(first, stop, 4096):
         count = min(4096, stop - start)
-        counter = (redraw << 64) + start * (SLOTS // 4)
+        counter = (view << 128) + (redraw << 64) + start * (SLOTS // 4)
         words = np.random.Philox(key=seed, counter=counter).random_raw(count * SLOTS)
         floats = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
         yield from floats.reshape(count, SLOTS).tolist()
 
 
-def params_of(recipe: Recipe, size: tuple[int, int], u: Sequence[float]) -> Params:
-    """The parameters for an image's uniforms `u`, as `uniforms` yields them."""
-    region = _draw_region(recipe, size, u)
+def params_of(
+    recipe: Recipe, size: tuple[int, int], u: Sequence[float], region: Box | None = None
+) -> Params:
+    """The parameters for an image's uniforms `u`, as `uniforms` yields them.
+
+    Args:
+        recipe: the distributions to draw from.
+        size: (width, height) of the source in pixels.
+        u: SLOTS floats.
+        region: what the crop is taken from, instead of what is drawn for it.
+    """
+    region = region or _draw_region(recipe, size, u)
     angle = recipe.deg * (2 * u[ANGLE] - 1)
     shear = recipe.shear * (2 * u[SHEAR] - 1)
     inside = region if recipe.recipe == "script" else upright(region, angle, shear)

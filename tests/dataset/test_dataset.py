@@ -189,3 +189,79 @@ def test_a_file_that_is_no_image_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("no image")
     with pytest.raises(SourceError, match=r"x\.png"):
         SingleImageDataset(tmp_path / "x.png")
+
+
+VIEWS = [SCRIPT, PAPER, replace(SCRIPT, min_gradient=40.0)]
+
+
+@pytest.mark.parametrize("recipe", VIEWS, ids=["script", "paper", "min_gradient"])
+def test_views_share_the_first_square_and_nothing_else(recipe, photos: Path) -> None:
+    recipe = replace(recipe, img_size=16, hflip=True, jitter=1.0, shear=20.0, randinterp=True)
+    dataset = SingleImageDataset(photos, recipe=recipe, seed=4, length=120, views=3)
+    same: dict[str, int] = {}
+    for index in range(120):
+        first, second, third = (dataset.params(index, view) for view in range(3))
+        assert first.region == second.region == third.region
+        names = ("crop", "angle", "shear", "hflip", "jitter", "interpolation")
+        for a, b in ((first, second), (second, third)):
+            for name in names:
+                same[name] = same.get(name, 0) + (getattr(a, name) == getattr(b, name))
+    assert same["crop"] < 5
+    assert same["angle"] == same["shear"] == same["jitter"] == 0
+    assert 80 < same["hflip"] < 160
+    assert 50 < same["interpolation"] < 110
+
+
+@pytest.mark.parametrize("recipe", VIEWS, ids=["script", "paper", "min_gradient"])
+def test_a_view_depends_on_its_index_and_number_alone(recipe, photos: Path) -> None:
+    recipe = replace(recipe, img_size=16)
+    plain, two, four = (
+        SingleImageDataset(photos, recipe=recipe, length=12, views=views) for views in (1, 2, 4)
+    )
+    for index in (11, 3, 0):
+        item, target = plain[index]
+        pair, pair_target = two[index]
+        several, _ = four[index]
+        assert (len(pair), len(several), pair_target) == (2, 4, target)
+        assert np.array_equal(pair[0], item)
+        for a, b in zip(pair, several, strict=False):
+            assert np.array_equal(a, b)
+        assert not any(np.array_equal(pair[0], view) for view in several[1:])
+        assert plain.params(index, 3) == four.params(index, 3)
+    assert four.params(-1, 2) == four.params(11, 2)
+
+
+def test_ablations_leave_the_other_draws_of_a_view(photos: Path) -> None:
+    full = SingleImageDataset(photos, recipe=replace(SCRIPT, jitter=1.0), length=50)
+    less = SingleImageDataset(photos, recipe=replace(SCRIPT, jitter=0.0), length=50)
+    for index in range(50):
+        assert replace(full.params(index, 1), jitter=None) == less.params(index, 1)
+
+
+def test_the_views_of_a_source_itself_begin_with_it(photos: Path) -> None:
+    recipe = replace(SCRIPT, img_size=16)
+    plain = SingleImageDataset(photos, recipe=recipe, length=9, views=2)
+    dataset = SingleImageDataset(
+        photos, recipe=replace(recipe, include_sources=True), length=9, views=2
+    )
+    first, second = dataset[1][0]
+    assert np.array_equal(second, plain[1][0][1])
+    assert not np.array_equal(first, plain[1][0][0])
+    assert dataset.params(1).crop.width == 90
+
+
+def test_a_loader_makes_a_batch_of_each_view(photos: Path) -> None:
+    dataset = SingleImageDataset(
+        photos, recipe=replace(SCRIPT, img_size=16), length=8, views=2, transform=to_tensor
+    )
+    loader = DataLoader(dataset, batch_size=4, num_workers=1, multiprocessing_context="fork")
+    (first, second), targets = next(iter(loader))
+    assert first.shape == second.shape == (4, 16, 16, 3)
+    assert targets.tolist() == [0, 1, 2, 0]
+    assert torch.equal(second[2], dataset[2][0][1])
+
+
+@pytest.mark.parametrize("views", [0, -1, 1.5, True, 1001])
+def test_a_wrong_number_of_views_is_refused(views, photos: Path) -> None:
+    with pytest.raises(ValueError, match="views must be a whole number from 1 to 1000"):
+        SingleImageDataset(photos, views=views)
