@@ -243,7 +243,7 @@ def _add_work(group: Any) -> None:
     add_flag(group, "shard", "I/N", text, default="auto")
     for name, text in (
         ("overwrite", "remove the earlier dataset at the target first"),
-        ("accept_versions", "go on although library versions differ from the dataset's"),
+        ("accept_versions", "continue although library versions differ from the dataset's"),
         ("dry_run", "print the plan and estimates; write nothing"),
         ("debug", f"a quick look: {DEBUG_IMAGES} images, {DEBUG_THREADS} workers, unless given"),
         ("durable", "flush each batch to disk at once, not every few seconds"),

@@ -86,7 +86,7 @@ def _take_from(path: str, what: dict[str, Any], *, accept_versions: bool) -> Dat
     if mismatch and not accept_versions:
         raise DatasetMismatch(
             f"the dataset of {path} was made by other versions ({mismatch}): bytes may differ; "
-            "install those, or go on with --accept_versions"
+            "install those, or continue with --accept_versions"
         )
     spec = dataset.spec
     for name in TAKEN:

@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = INTERRUPTED
     except Terminated:
         code = TERMINATED
-    except BrokenPipeError:  # the reader of stdout has left, as `head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         abandon_stdout()
         return FAILED
     except (SingleImageGenError, OSError, MemoryError) as error:  # anything else is a bug

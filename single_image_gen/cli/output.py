@@ -61,7 +61,7 @@ def _write(lines: list[str]) -> None:
 
 
 def abandon_stdout() -> None:
-    """Let stdout lead nowhere once it cannot be written to, or flushing it at exit would fail."""
+    """Redirect stdout to the null device after a failed write: flushing it at exit would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
@@ -71,7 +71,7 @@ def print_message(message: str) -> None:
 
 
 def print_to_stderr(text: str) -> None:
-    """Write to stderr; if that fails, there is no other place to say so."""
+    """Write to stderr; errors are ignored, as there is no other place to report them."""
     with contextlib.suppress(OSError):
         sys.stderr.write(text)
 
@@ -95,7 +95,7 @@ def messages_for_warnings(*, quiet: bool) -> Iterator[None]:
 
 
 def error_message(error: BaseException) -> str:
-    """The error in words; of a system's error the file that it is about and what happened."""
+    """The error's message; of an OSError, the file and the reason."""
     if isinstance(error, OSError) and error.strerror:
         named = isinstance(error.filename, (str, bytes))  # not a descriptor, which says nothing
         return f"{os.fsdecode(error.filename)}: {error.strerror}" if named else error.strerror

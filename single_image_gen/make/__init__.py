@@ -1,1 +1,1 @@
-"""A run: making a dataset, foretelling it, and making parts of it again."""
+"""Runs: make a dataset, forecast that, and render some of its images again."""

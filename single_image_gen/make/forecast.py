@@ -19,7 +19,7 @@ from single_image_gen.target.writers import members
 from single_image_gen.text import counted, duration_of, size_of
 from single_image_gen.workers.cluster import cluster_address
 from single_image_gen.workers.pool import usable_cpus
-from single_image_gen.workers.task import set_library_threads
+from single_image_gen.workers.task import limit_library_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ MAX_SOURCES = 4  # that are decoded
 CLEARLY = 0.8
 # Seconds for writing an image, which is not measured.
 WRITING = {"folder": 0.0005, "webdataset": 0.00008}
-# Seconds until worker processes run, besides what loading the engine takes.
+# Seconds to start worker processes, in addition to loading the engine.
 STARTING = 1.0
 BLOCK = 4096  # bytes that a file occupies at least on usual file systems
 TAR_BLOCK = 512
@@ -129,7 +129,7 @@ class Forecast:
     free: FreeSpace
 
     def lines(self) -> Iterator[str]:
-        """The forecast for people."""
+        """The forecast as text."""
         survey, spec, free = self.survey, self.survey.spec, self.free
         side, plan = spec.recipe.img_size, survey.plan
         share = "" if plan.shards == 1 else f" (shard {plan.shard}/{plan.shards})"
@@ -146,7 +146,7 @@ class Forecast:
         yield f"time: {self._time()}"
         files = "any number of files" if free.files is None else counted(free.files, "file")
         size = "an unknown number of bytes" if free.bytes is None else size_of(free.bytes)
-        earlier = ", besides what the earlier dataset occupies" if survey.replaces else ""
+        earlier = ", not counting the earlier dataset" if survey.replaces else ""
         yield f"free: {size} and {files} at {free.folder}{earlier}"
         if free.bytes is not None and self.bytes > free.bytes and not survey.replaces:
             yield "this does not fit"
@@ -200,7 +200,7 @@ def _measure(survey: Survey, max_images: int, max_seconds: float) -> _Measured:
     sizes: list[int] = []
     opening: dict[int, float] = {}
     seconds = 0.0
-    threads = set_library_threads(1, 1)
+    undo = limit_library_threads()
     try:
         for index in _spread(spec, max_images):
             began = time.perf_counter()
@@ -216,7 +216,7 @@ def _measure(survey: Survey, max_images: int, max_seconds: float) -> _Measured:
             if seconds + sum(opening.values()) > max_seconds and len(sizes) >= MIN_IMAGES:
                 break
     finally:
-        set_library_threads(*threads)
+        undo()
     return _Measured(sizes, seconds / len(sizes), fmean(opening.values()))
 
 

@@ -146,8 +146,8 @@ def generate(
     targetpath = os.fspath(targetpath)
     check_path(targetpath)
     engine = choose_engine(engine)
-    paths = _find_sources(imgpath, num_sources, check_range("seed", seed, 0, MAX_SEED))
-    sources = _open_sources(paths, known, options)
+    seed = check_range("seed", seed, 0, MAX_SEED)
+    sources = _open_sources(imgpath, num_sources, seed, known, options)
     spec = DatasetSpec(
         sources=sources.infos,
         recipe=recipe,
@@ -174,22 +174,21 @@ def generate(
         return _make_dataset(run, pool)
 
 
-def _find_sources(
+def _open_sources(
     imgpath: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     num_sources: int | None,
     seed: int,
-) -> list[str]:
+    known: Sequence[SourceInfo],
+    options: RunOptions,
+) -> SharedSources:
+    """Find and decode the sources, with progress on stderr if that takes long."""
     given = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
     paths = [os.fspath(path) for path in given]
     if num_sources is None:
-        return find_sources(paths)
-    return select_sources(paths, check_range("num_sources", num_sources, 1, MAX_NUM_IMGS), seed)
-
-
-def _open_sources(
-    paths: Sequence[str], known: Sequence[SourceInfo], options: RunOptions
-) -> SharedSources:
-    """Decode the sources, with progress on stderr if that takes long."""
+        paths = find_sources(paths)
+    else:
+        num_sources = check_range("num_sources", num_sources, 1, MAX_NUM_IMGS)
+        paths = select_sources(paths, num_sources, seed)
     with Progress(len(paths), 0, quiet=options.quiet, unit="source", delay=1) as progress:
         return open_sources(
             paths,

@@ -33,7 +33,7 @@ class RunOptions:
         max_pixels: refuse a larger source, pixels.
         dry_run: write nothing; the summary's `forecast` says what a run would do.
         quiet: show no progress on stderr.
-        command: recorded in dataset.json, for people.
+        command: the command line, recorded in dataset.json.
     """
 
     overwrite: bool = False
@@ -57,7 +57,7 @@ class Run:
     Attributes:
         spec: what is to be made.
         targetpath: where; it need not exist.
-        sources: the decoded sources, or the way to them.
+        sources: the decoded sources.
         workers: who does the work.
         options: how the run behaves.
         keep_batch_size: existing tars keep their size.
@@ -125,7 +125,7 @@ class Survey:
 
     @property
     def files(self) -> int:
-        """How many images or tars will be added, besides a few other files."""
+        """How many images or tars will be added."""
         return self.batches if self.spec.format == "webdataset" else self.images
 
     @property

@@ -23,13 +23,13 @@ from joblib import Parallel, delayed, parallel_config
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import BackendError, WorkerLost
 from single_image_gen.workers.signals import SIGNALS
-from single_image_gen.workers.task import R, Task, Work, run_in_process, set_library_threads
+from single_image_gen.workers.task import R, Task, Work, limit_library_threads, run_in_process
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
 PARENT_POLL_SECONDS = 0.5
-# How long a task in a thread may take to its next image when it is told to stop.
+# How long a task in a thread may take to its next image after a request to stop.
 STOP_SECONDS = 10.0
 # Warnings of joblib about what is intended here: unfinished tasks are dropped when a run is
 # stopped, and a worker that has grown by 300 MB, as with large sources, is replaced by a new one.
@@ -62,7 +62,7 @@ def open_processes(count: int) -> Iterator[Processes]:
     with contextlib.ExitStack() as stack:
         try:
             with signals_blocked():
-                # where such a lock cannot be had, joblib has no loky, and does not say why
+                # if this fails, joblib has no loky backend, and does not say why
                 multiprocessing.get_context("spawn").Lock()
                 with parallel_config(backend="loky", inner_max_num_threads=1, **settings):
                     parallel = stack.enter_context(_parallel(count))
@@ -200,12 +200,12 @@ class Threads:
 
     def run(self, work: Work, tasks: Iterable[Task[R]]) -> Generator[R, None, None]:
         """See `Pool.run`."""
-        load_engine(work.spec.engine)  # before its libraries are told how many threads to use
+        load_engine(work.spec.engine)  # before the thread counts of its libraries are set
         work = replace(work, report=self._report)
         self._stopped = False
         parallel = _parallel(self._count, backend="threading")
         with contextlib.ExitStack() as stack:
-            stack.callback(set_library_threads, *set_library_threads(1, 1))
+            stack.callback(limit_library_threads())
             stack.callback(self._stop)
             results = parallel(delayed(self._do)(task, work) for task in tasks)
             stack.enter_context(contextlib.closing(results))

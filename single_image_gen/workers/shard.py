@@ -1,4 +1,4 @@
-"""Which shard of the batches this process makes, from the variables that clusters set."""
+"""Which shard of the batches this process makes, from the variables that schedulers set."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def detect_shard(environ: Mapping[str, str]) -> Shard:
             array.count * step.count,
             f"{array.found}; {step.found}",
         )
-    for names in (SRUN_STEP, OPEN_MPI, TORCHRUN):  # after the first with several ranks none is read
+    for names in (SRUN_STEP, OPEN_MPI, TORCHRUN):  # the first with several ranks counts
         shard = _rank(environ, *names)
         if shard and shard.count > 1:
             return shard
@@ -115,7 +115,7 @@ def _refuse_index_alone(environ: Mapping[str, str]) -> None:
         value = environ.get(variable, none)
         if value not in ("", none):
             raise UsageError(
-                f"{what} tells this task its index ({variable}={value}) but not of how many: "
+                f"{what} sets the index of this task ({variable}={value}) but not their number: "
                 f"pass --shard {index}/N with the number of tasks N, or --shard none"
             )
 

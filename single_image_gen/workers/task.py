@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pickle
 import socket
@@ -52,7 +53,7 @@ class Work:
         The workers are the parallelism.
         """
         render = load_engine(self.spec.engine)
-        set_library_threads(1, 1)
+        limit_library_threads()
         return render
 
 
@@ -82,7 +83,7 @@ def run_on_cluster(pickled: bytes, task: Task[R]) -> R:
         )
         raise WorkerUnfit(
             f"the worker on {host} has other versions ({differences}), so that its bytes may "
-            "differ: install the same there, or go on with --accept_versions"
+            "differ: install the same there, or continue with --accept_versions"
         )
     try:
         return task(work)
@@ -100,17 +101,13 @@ def _load_work(pickled: bytes) -> Work:
     return work
 
 
-def set_library_threads(opencv: int, torch: int) -> tuple[int, int]:
-    """Set how many threads OpenCV and torch use, as far as they are loaded; 0 changes nothing.
-
-    Returns:
-        What it was, 0 for a library that is not loaded.
-    """
-    before = [0, 0]
-    if opencv and (library := sys.modules.get("cv2")):
-        before[0] = library.getNumThreads()
-        library.setNumThreads(opencv)
-    if torch and (library := sys.modules.get("torch")):
-        before[1] = library.get_num_threads()
-        library.set_num_threads(torch)
-    return before[0], before[1]
+def limit_library_threads() -> Callable[[], None]:
+    """Let OpenCV and torch, as far as they are loaded, use one thread; returns what undoes it."""
+    undo = contextlib.ExitStack()
+    if library := sys.modules.get("cv2"):
+        undo.callback(library.setNumThreads, library.getNumThreads())
+        library.setNumThreads(1)
+    if library := sys.modules.get("torch"):
+        undo.callback(library.set_num_threads, library.get_num_threads())
+        library.set_num_threads(1)
+    return undo.close

@@ -249,7 +249,7 @@ def test_a_run_that_replaces_a_dataset_is_not_refused_for_room(
     arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "64"]
     assert main([*arguments, "--overwrite", "--dry_run"]) == 0
     printed = capsys.readouterr().out
-    assert "besides what the earlier dataset occupies" in printed
+    assert "not counting the earlier dataset" in printed
     assert "does not fit" not in printed
     assert generate(photos, tmp_path, overwrite=True, **options).made == 64
     with pytest.raises(OSError, match="would be made"):
