@@ -215,21 +215,19 @@ def _notify(survey: Survey, known: Sequence[SourceInfo]) -> None:
 def _duplicates(infos: Sequence[SourceInfo]) -> str:
     """A notice of the first two sources that are the same; empty if there are none."""
     first: dict[str, SourceInfo] = {}
-    for info in infos:
-        other = first.setdefault(info.sha256, info)
-        if other is not info:
-            more = len(infos) - len({each.sha256 for each in infos}) - 1
-            return (
-                (
-                    f"{info.path} is given twice"
-                    if info.path == other.path
-                    else f"{other.path} and {info.path} are the same, byte for byte"
-                )
-                + f": they make two classes, {other.class_name} and {info.class_name}; name "
-                "each source once, unless this is intended"
-                + (f" ({counted(more, 'more source')} like that)" if more else "")
-            )
-    return ""
+    pairs = [(first.setdefault(info.sha256, info), info) for info in infos]
+    pairs = [(one, other) for one, other in pairs if one is not other]
+    if not pairs:
+        return ""
+    one, other = pairs[0]
+    which = f"{one.path} and {other.path} are the same, byte for byte"
+    if one.path == other.path:
+        which = f"{one.path} is given twice"
+    more = f" ({counted(len(pairs) - 1, 'more source')} like that)" if pairs[1:] else ""
+    return (
+        f"{which}: they make two classes, {one.class_name} and {other.class_name}; name each "
+        f"source once, unless this is intended{more}"
+    )
 
 
 def _make_dataset(run: Run, pool: Pool) -> Summary:

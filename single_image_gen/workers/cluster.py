@@ -130,7 +130,10 @@ def open_dask(address: str | None, threads: int | None) -> Iterator[ClusterPool]
         BackendError: Dask is not installed, or there is no worker that can do the work.
     """
     distributed = _import_library("distributed", "dask")
-    with _connect(distributed, address, threads) as client, _silent("distributed.client"):
+    logger = logging.getLogger("distributed.client")
+    with _connect(distributed, address, threads) as client, contextlib.ExitStack() as stack:
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.CRITICAL + 1)  # this program reports Dask's errors itself
         _check_workers(client, address)
         yield ClusterPool(
             threads=threads if address else None,
@@ -157,18 +160,6 @@ def _connect(distributed: Any, address: str | None, threads: int | None) -> Any:
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.ERROR,
         )
-
-
-@contextlib.contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """Silence a logger whose messages this program gives as its own."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _check_workers(client: Any, address: str | None) -> None:
@@ -232,7 +223,9 @@ def open_ray(address: str | None, threads: int | None) -> Iterator[ClusterPool]:
     where = f"the Ray head {address}" if address else "Ray's head"
     local = {} if address else {"num_cpus": threads, "include_dashboard": False}
     with _connecting(where, f"trying {where}" if address else "starting Ray on this machine"):
-        with _sigterm_kept():
+        with contextlib.ExitStack() as stack:
+            if threading.current_thread() is threading.main_thread():  # Ray replaces its handler
+                stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
             _check_listening(address)
             ray.init(address or "local", log_to_driver=False, logging_level="error", **local)
         cpus = _cpus(ray)
@@ -250,17 +243,6 @@ def open_ray(address: str | None, threads: int | None) -> Iterator[ClusterPool]:
         )
     finally:
         ray.shutdown()
-
-
-@contextlib.contextmanager
-def _sigterm_kept() -> Iterator[None]:
-    """Put this program's handler of SIGTERM back, which Ray replaces by its own."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
 
 
 def _check_listening(address: str | None) -> None:
