@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 GENERATE = "generate"  # the command that is run where none is named
-COMMANDS = ("verify", "params", "render", "inspect")
+COMMANDS = ("verify", "params", "render", "select", "inspect")
 DEBUG_IMAGES, DEBUG_THREADS = 64, 2
 HELP_WIDTH = 79
 
@@ -53,6 +53,8 @@ other commands, each with its own --help:
       what was drawn for each image, as JSON lines
   {PROG} render DATASET_JSON --index 3,10-20 --targetpath DIR
       make only these images again
+  {PROG} select TARGET --keep N --by contrast
+      the indices of the best images, for --index
   {PROG} inspect IMAGE [IMAGE ...] [--plot PNG]
       is this photograph a good source?
 
@@ -114,7 +116,7 @@ TYPES: dict[str, Callable[[str], Any]] = {
     "N": count,
     **dict.fromkeys("KQS", int),
     **dict.fromkeys(("A", "D", "F", "G", "LO", "P", "X"), float),
-    **dict.fromkeys(("DATASET_JSON", "DIR", "PATH", "PNG"), os.path.expanduser),
+    **dict.fromkeys(("DATASET_JSON", "DIR", "FILE", "NPY", "PATH", "PNG"), os.path.expanduser),
 }
 
 
@@ -280,7 +282,8 @@ def params_parser() -> Parser:
         "--min_gradient from the sources as well.",
     )
     _path_argument(parser, "target", "TARGET", "the dataset's root, or its dataset.json")
-    add_flag(parser, "index", "LIST", "such as 3,10-20 (default: all images)")
+    text = "such as 3,10-20, or a file with a number on each line (default: all images)"
+    add_flag(parser, "index", "LIST", text)
     _add_sources(parser)
     return parser
 
@@ -294,8 +297,27 @@ def render_parser() -> Parser:
         "of those names are replaced.",
     )
     _path_argument(parser, "dataset", "DATASET_JSON", "the dataset's dataset.json")
-    add_flag(parser, "index", "LIST", "such as 3,10-20", required=True)
+    text = "such as 3,10-20, or a file with a number on each line"
+    add_flag(parser, "index", "LIST", text, required=True)
     add_flag(parser, "targetpath", "DIR", "where to write them", required=True)
+    _add_rendering(parser)
+    return parser
+
+
+def select_parser() -> Parser:
+    """The parser of `select`."""
+    parser = Parser(
+        "select",
+        "The indices of a dataset's best images, one on each line. contrast: those whose crops "
+        "have the most, as inspect measures it. kmeans: an equal number from each cluster, half of "
+        "them nearest to its center, half farthest. The images need not have been made.",
+    )
+    _path_argument(parser, "target", "TARGET", "the dataset's root, or its dataset.json")
+    add_flag(parser, "keep", "N", "how many images", required=True)
+    add_flag(parser, "by", ("contrast", "kmeans"), "what decides", required=True)
+    text = "for kmeans: an array with a row for each image (default: statistics of its colors)"
+    add_flag(parser, "features", "NPY", text)
+    add_flag(parser, "output", "FILE", "where to write them (default: standard output)")
     _add_rendering(parser)
     return parser
 
@@ -351,5 +373,6 @@ PARSERS: dict[str, Callable[[], Parser]] = {
     "verify": verify_parser,
     "params": params_parser,
     "render": render_parser,
+    "select": select_parser,
     "inspect": inspect_parser,
 }

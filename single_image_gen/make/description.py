@@ -12,7 +12,7 @@ from single_image_gen.errors import UsageError
 from single_image_gen.target.files import MAX_FILE
 from single_image_gen.target.layout import DATASET, image_path, sample_key, tar_name
 from single_image_gen.target.metadata import parse_metadata
-from single_image_gen.text import counted
+from single_image_gen.text import counted, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -45,14 +45,24 @@ def open_dataset(path: str) -> DatasetMetadata:
 def parse_ranges(text: str, num_imgs: int) -> list[range]:
     """The range of each part of "3,10-20": numbers, and ranges that include both ends.
 
+    Args:
+        text: such a list, or the path of a file with a number or a range on each line.
+        num_imgs: of the dataset.
+
     Raises:
-        UsageError: it is not such a list, or names an image that the dataset does not have.
+        UsageError: it is neither, or names an image that the dataset does not have.
     """
+    parts, where = text.split(","), ""
+    if not all(_RANGE.fullmatch(part.strip()) for part in parts) and os.path.isfile(text):
+        parts, where = _lines_of(text) or [""], f" in {text}"
     ranges = []
-    for part in text.split(","):
+    for part in parts:
         match = _RANGE.fullmatch(part.strip())
         if match is None:
-            raise UsageError(f"--index must be a list such as 3,10-20, got {text!r}")
+            raise UsageError(
+                f"--index must be a list such as 3,10-20, or a file with a number on each line, "
+                f"got {part if where else text!r}{where}"
+            )
         first, last = int(match[1]), int(match[2] or match[1])
         if first > last:
             raise UsageError(
@@ -65,6 +75,14 @@ def parse_ranges(text: str, num_imgs: int) -> list[range]:
             )
         ranges.append(range(first, last + 1))
     return ranges
+
+
+def _lines_of(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(MAX_FILE).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--index {path}: {reason(error)}") from None
 
 
 def params_lines(

@@ -1,0 +1,65 @@
+"""The command `select`: the indices of a dataset's best images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from single_image_gen.cli.output import print_lines
+from single_image_gen.dataset.spec import check_range
+from single_image_gen.errors import DONE, UsageError
+from single_image_gen.make.description import open_dataset
+from single_image_gen.make.select import (
+    contrasts,
+    from_clusters,
+    highest,
+    measure,
+    read_features,
+    standardized,
+    statistics,
+)
+from single_image_gen.text import counted
+from single_image_gen.workers import Workers
+
+if TYPE_CHECKING:
+    import argparse
+
+    from single_image_gen.dataset.spec import DatasetSpec
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Select images, and print or write their indices."""
+    workers = Workers(threads=arguments.threads)
+    spec = open_dataset(arguments.target).spec
+    keep = check_range("keep", arguments.keep, 1, spec.num_imgs)
+    if arguments.features is not None and arguments.by != "kmeans":
+        raise UsageError(f"--features is for --by kmeans, got --by {arguments.by}")
+    indices = map(str, _select(spec, keep, arguments, workers.threads))
+    if arguments.output is None:
+        print_lines(indices)
+        return DONE
+    try:
+        with open(arguments.output, "x", encoding="utf-8") as file:
+            file.writelines(f"{index}\n" for index in indices)
+    except FileExistsError:
+        raise UsageError(f"{arguments.output} is there already: name another --output") from None
+    if not arguments.quiet:
+        print_lines([f"{counted(keep, 'image')}, listed in {arguments.output}"])
+    return DONE
+
+
+def _select(
+    spec: DatasetSpec, keep: int, arguments: argparse.Namespace, threads: int | None
+) -> list[int]:
+    if arguments.features is not None:
+        return from_clusters(read_features(arguments.features, spec.num_imgs), keep)
+    measured = measure(
+        spec,
+        contrasts if arguments.by == "contrast" else statistics,
+        imgpath=arguments.imgpath,
+        max_pixels=arguments.max_pixels,
+        threads=threads,
+        quiet=arguments.quiet,
+    )
+    if arguments.by == "contrast":
+        return highest(measured[:, 0], keep)
+    return from_clusters(standardized(measured), keep)
