@@ -19,8 +19,7 @@ from single_image_gen.errors import TargetError
 from single_image_gen.make.contact_sheet import COUNT
 from single_image_gen.make.generate import make_preview
 from single_image_gen.make.progress import Progress
-from single_image_gen.make.rerender import jpegs, open_needed_sources, sensible_threads, split
-from single_image_gen.recipe import MAX_PIXELS
+from single_image_gen.make.rerender import RerenderOptions, jpegs, open_needed_sources, split
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import read_journal, write_journal, write_marker
 from single_image_gen.target.layout import DATASET, INFO, PREVIEW, image_path, parse_marker_name
@@ -28,15 +27,13 @@ from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import target_metadata
 from single_image_gen.target.versions import version_mismatch
 from single_image_gen.target.writers import TarWriter, info_json
-from single_image_gen.workers import Workers
 from single_image_gen.workers.pool import open_pool
 from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
     from single_image_gen.check.verify import Report
-    from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.journal import BatchRecord
     from single_image_gen.workers.task import Task
@@ -70,11 +67,7 @@ class Remake:
 
 def repair(
     report: Report,
-    *,
-    imgpath: Sequence[str] | None = None,
-    max_pixels: int = MAX_PIXELS,
-    threads: int | None = None,
-    quiet: bool = True,
+    options: RerenderOptions = RerenderOptions(),
 ) -> Report:
     """Make again what `verify` found damaged or missing, and restore the journal.
 
@@ -86,10 +79,7 @@ def repair(
 
     Args:
         report: what was found.
-        imgpath: where the sources are now, see `locate`.
-        max_pixels: refuse a larger source.
-        threads: number of workers; None for a number that suits the work.
-        quiet: show no progress on stderr.
+        options: where the sources are, and how to work.
 
     Returns:
         What a new verification finds, and how many images were made again. If dataset.json is
@@ -107,31 +97,22 @@ def repair(
         return report
     if not report.findings:
         return replace(report, made=0, kept=report.intact)
-    sources = functools.partial(open_needed_sources, spec, imgpath=imgpath, max_pixels=max_pixels)
     with Target(path) as target, RunLock(target) as lock:
         if not lock.take():
             raise TargetError(f"{path}: a run or another repair is at work there: wait for its end")
         try:
-            made = _repair(target, report, spec, sources, threads, quiet=quiet)
+            made = _repair(target, report, spec, options)
         except BaseException:
             if not report.unfinished:
                 target.remove_work()
             raise
-    after = verify(path, quiet=quiet)
+    after = verify(path, quiet=options.quiet)
     # a tar is made again whole, with what was intact in it
     kept = report.intact if spec.format == "folder" else after.intact - made
     return replace(after, made=made, kept=kept)
 
 
-def _repair(
-    target: Target,
-    report: Report,
-    spec: DatasetSpec,
-    open_sources: Callable[[list[range]], Sources],
-    threads: int | None,
-    *,
-    quiet: bool,
-) -> int:
+def _repair(target: Target, report: Report, spec: DatasetSpec, options: RerenderOptions) -> int:
     """Repair a target whose lock is held; how many images were put in place."""
     metadata = target_metadata(target)
     if metadata is None or metadata.spec != spec:
@@ -144,11 +125,11 @@ def _repair(
     tasks += [make_preview] if seen else []
     made = 0
     if tasks:
-        work = Work(spec, os.path.abspath(target.path), open_sources(ranges + seen), durable=False)
-        workers = Workers(threads or sensible_threads(ranges))
+        sources = open_needed_sources(spec, ranges + seen, options)
+        work = Work(spec, os.path.abspath(target.path), sources, durable=False)
         with (
-            open_pool(workers, len(tasks)) as pool,
-            Progress(sum(map(len, ranges)), 0, quiet=quiet) as progress,
+            open_pool(options.workers(ranges), len(tasks)) as pool,
+            Progress(sum(map(len, ranges)), 0, quiet=options.quiet) as progress,
             contextlib.closing(pool.run(work, tasks)) as results,
         ):
             for images in filter(None, results):  # None for the contact sheet

@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_message("reading the sources: min_gradient chooses crops by what is in them")
         rerender = import_module("single_image_gen.make.rerender")  # it imports OpenCV
         contrasts = rerender.open_contrasts(
-            spec, ranges, arguments.imgpath, max_pixels=arguments.max_pixels
+            spec, ranges, rerender.RerenderOptions(arguments.imgpath, arguments.max_pixels)
         )
     print_lines(params_lines(spec, ranges, contrasts))
     return DONE

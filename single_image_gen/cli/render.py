@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from single_image_gen.cli.output import print_lines
 from single_image_gen.errors import DONE, SingleImageGenWarning, notify
 from single_image_gen.make.description import open_dataset, parse_ranges
-from single_image_gen.make.rerender import render_files
+from single_image_gen.make.rerender import RerenderOptions, render_files
 from single_image_gen.target.versions import version_mismatch
 from single_image_gen.text import counted, size_of
-from single_image_gen.workers import Workers
 
 if TYPE_CHECKING:
     import argparse
@@ -18,7 +17,9 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make images again."""
-    workers = Workers(threads=arguments.threads)
+    options = RerenderOptions(
+        arguments.imgpath, arguments.max_pixels, arguments.threads, arguments.quiet
+    )
     dataset = open_dataset(arguments.dataset)
     ranges = parse_ranges(arguments.index, dataset.spec.num_imgs)
     if mismatch := version_mismatch(dataset):
@@ -26,15 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"the dataset was made by other versions ({mismatch}): bytes may differ",
             SingleImageGenWarning,
         )
-    images, size = render_files(
-        dataset.spec,
-        ranges,
-        arguments.targetpath,
-        imgpath=arguments.imgpath,
-        max_pixels=arguments.max_pixels,
-        threads=workers.threads,
-        quiet=arguments.quiet,
-    )
+    images, size = render_files(dataset.spec, ranges, arguments.targetpath, options)
     if not arguments.quiet:
         print_lines([f"{counted(images, 'image')}, {size_of(size)}, in {arguments.targetpath}"])
     return DONE

@@ -11,9 +11,9 @@ from single_image_gen.check.verify import verify
 from single_image_gen.cli.output import print_lines
 from single_image_gen.errors import DONE, FAILED, SingleImageGenWarning, UsageError, notify
 from single_image_gen.make.description import open_dataset
+from single_image_gen.make.rerender import RerenderOptions
 from single_image_gen.target.layout import DATASET
 from single_image_gen.target.versions import version_mismatch
-from single_image_gen.workers import Workers
 
 if TYPE_CHECKING:
     import argparse
@@ -23,16 +23,12 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check a dataset."""
-    workers = Workers(threads=arguments.threads)
+    options = RerenderOptions(
+        arguments.imgpath, arguments.max_pixels, arguments.threads, arguments.quiet
+    )
     before = report = verify(_root(arguments.target), quiet=arguments.quiet)
     if arguments.repair:
-        report = repair(
-            before,
-            imgpath=arguments.imgpath,
-            max_pixels=arguments.max_pixels,
-            threads=workers.threads,
-            quiet=arguments.quiet,
-        )
+        report = repair(before, options)
         _warn_of_other_versions(report)
     repaired = [finding for finding in before.findings if finding not in report.findings]
     if arguments.json:

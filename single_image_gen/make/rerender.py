@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.sample import contrasts_of, make_samples
@@ -32,6 +32,32 @@ if TYPE_CHECKING:
 TASK = 64
 # Below so many images, starting worker processes takes longer than they save.
 FEW_IMAGES = 512
+
+
+@dataclass(frozen=True)
+class RerenderOptions:
+    """How images of an existing dataset are made again.
+
+    Attributes:
+        imgpath: where the sources are now, see `locate`.
+        max_pixels: refuse a larger source.
+        threads: workers; None to choose by the number of images.
+        quiet: show no progress on stderr.
+    """
+
+    imgpath: Sequence[str] | None = None
+    max_pixels: int = MAX_PIXELS
+    threads: int | None = None
+    quiet: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the number of workers."""
+        Workers(self.threads)
+
+    def workers(self, ranges: Iterable[range]) -> Workers:
+        """As many as are worth starting to render these images, unless `threads` is given."""
+        few = sum(map(len, ranges)) < FEW_IMAGES
+        return Workers(self.threads or (1 if few else usable_cpus()))
 
 
 def locate(
@@ -95,46 +121,31 @@ def _check_unchanged(info: SourceInfo) -> None:
 
 
 def open_needed_sources(
-    spec: DatasetSpec,
-    ranges: Sequence[range],
-    imgpath: Sequence[str] | None = None,
-    *,
-    max_pixels: int = MAX_PIXELS,
+    spec: DatasetSpec, ranges: Sequence[range], options: RerenderOptions
 ) -> SharedSources:
     """The sources that these images need, decoded; numbered as in `spec`, found as by `locate`.
 
     Raises:
         SourceError: one of them is not there, has changed or cannot be decoded.
     """
-    infos = locate(spec, ranges, imgpath)
-    needed = _sources_of(ranges, len(infos))
-    sources = SharedSources(infos, max_pixels=max_pixels)
-    sources.load(needed)
+    infos = locate(spec, ranges, options.imgpath)
+    sources = SharedSources(infos, max_pixels=options.max_pixels)
+    sources.load(_sources_of(ranges, len(infos)))
     return sources
 
 
 def open_contrasts(
-    spec: DatasetSpec,
-    ranges: Sequence[range],
-    imgpath: Sequence[str] | None = None,
-    *,
-    max_pixels: int = MAX_PIXELS,
+    spec: DatasetSpec, ranges: Sequence[range], options: RerenderOptions
 ) -> Callable[[int], Contrast] | None:
     """What `draw_range` needs to know of these images' sources, see `open_needed_sources`."""
-    return contrasts_of(
-        open_needed_sources(spec, ranges, imgpath, max_pixels=max_pixels), spec.recipe
-    )
+    return contrasts_of(open_needed_sources(spec, ranges, options), spec.recipe)
 
 
 def render_files(
     spec: DatasetSpec,
     ranges: Sequence[range],
     targetpath: str,
-    *,
-    imgpath: Sequence[str] | None = None,
-    max_pixels: int = MAX_PIXELS,
-    threads: int | None = None,
-    quiet: bool = True,
+    options: RerenderOptions = RerenderOptions(),
 ) -> tuple[int, int]:
     """Write these images again, as `targetpath`/<class>/patch_<index>.jpg.
 
@@ -145,10 +156,7 @@ def render_files(
         spec: the dataset.
         ranges: of the images' indices.
         targetpath: a folder; made if it is not there.
-        imgpath: where the sources are now, see `locate`.
-        max_pixels: refuse a larger source.
-        threads: workers; None to choose by the number of images.
-        quiet: show no progress on stderr.
+        options: where the sources are, and how to work.
 
     Returns:
         (images, bytes) that were written.
@@ -167,40 +175,32 @@ def render_files(
             "damaged images of a dataset again)"
         )
     check_path(targetpath)
-    sources = open_needed_sources(spec, ranges, imgpath, max_pixels=max_pixels)
+    sources = open_needed_sources(spec, ranges, options)
     with refusing_unusable(targetpath):
         os.makedirs(targetpath, exist_ok=True)
     work = Work(spec, os.path.abspath(targetpath), sources, durable=False)
-    workers = Workers(threads or sensible_threads(ranges))
     ours = not os.path.lexists(os.path.join(targetpath, WORK))
     try:
-        return _render_all(work, ranges, workers, quiet=quiet)
+        return _render_all(work, ranges, options)
     finally:
         if ours:
             with Target(work.targetpath) as target:
                 target.remove_work()
 
 
-def _render_all(
-    work: Work, ranges: Sequence[range], workers: Workers, *, quiet: bool
-) -> tuple[int, int]:
+def _render_all(work: Work, ranges: Sequence[range], options: RerenderOptions) -> tuple[int, int]:
     images = size = 0
     count = sum(map(len, ranges))
     tasks = (functools.partial(do_files, ranges=part) for part in split(ranges))
     with (
-        open_pool(workers, 1 + count // TASK, count) as pool,
-        Progress(count, 0, quiet=quiet) as progress,
+        open_pool(options.workers(ranges), 1 + count // TASK, count) as pool,
+        Progress(count, 0, quiet=options.quiet) as progress,
         contextlib.closing(pool.run(work, tasks)) as results,
     ):
         for made, written in results:
             images, size = images + made, size + written
             progress.add(made)
     return images, size
-
-
-def sensible_threads(ranges: Iterable[range]) -> int:
-    """How many workers are worth starting to render these images."""
-    return 1 if sum(map(len, ranges)) < FEW_IMAGES else usable_cpus()
 
 
 def split(ranges: Iterable[range]) -> Iterator[list[range]]:

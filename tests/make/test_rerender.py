@@ -21,7 +21,7 @@ from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.draw.params import draw_params
 from single_image_gen.make.description import open_dataset, params_lines, parse_ranges
-from single_image_gen.make.rerender import render_files, split
+from single_image_gen.make.rerender import RerenderOptions, render_files, split
 from single_image_gen.photo.source import SourceInfo
 
 if TYPE_CHECKING:
@@ -301,5 +301,5 @@ def test_render_decodes_each_source_once_for_all_its_workers(
 
     monkeypatch.setattr(single_image_gen.photo.source, "decode", counted)
     spec = open_dataset(str(whole)).spec
-    render_files(spec, [range(COUNT)], str(tmp_path / "again"), threads=2)
+    render_files(spec, [range(COUNT)], str(tmp_path / "again"), RerenderOptions(threads=2))
     assert len(decoded) == 2
