@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import string
+import tarfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -152,7 +153,11 @@ def test_a_command_does_what_it_is_there_for(
     if "--targetpath" not in argv or "--dry_run" in argv:
         return
     target = place.folder / argv[argv.index("--targetpath") + 1]
-    if argv[0] == "--imgpath":
+    if argv[0] == "--imgpath" and "webdataset" in argv:
+        (path,) = target.glob("*.tar")
+        with tarfile.open(path) as tar:
+            assert len(tar.getnames()) == 3 * COUNT
+    elif argv[0] == "--imgpath":
         assert len(images_below(target)) == COUNT
     if argv[0] == "--from":
         assert tree_hash(target) == tree_hash(place.folder / place.dataset)
@@ -237,3 +242,36 @@ def test_a_dataset_holds_what_the_tree_shows(place: Place) -> None:
     patterns = [re.sub(r"<\w+>", "*", name) for name in shown]
     assert all(list(root.glob(pattern)) for pattern in patterns), patterns
     assert {path.name for path in root.iterdir()} == {name.split("/")[0] for name in shown}
+
+
+READERS = dict(re.findall(r"^\| ([^|`]+) \| (`from .*)\|$", TEXT, re.MULTILINE))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("reader", READERS)
+def test_two_lines_load_the_data(
+    reader: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(place.folder / "cache"))
+    lines = re.findall(r"`([^`]+)`", READERS[reader])
+    pytest.importorskip(lines[0].split()[1])
+    if "out/tars" in lines[1] and not (place.folder / "out/tars").exists():
+        place.run(next(words for text, words in COMMANDS.items() if "out/tars" in text))
+    few = re.sub(r"\{000000\.\.\d+\}", "000000", "\n".join(lines))  # here is one tar
+    names: dict[str, object] = {}
+    exec(compile(few, "README.md", "exec"), names)
+    items = [tuple(item.values()) if isinstance(item, dict) else item for item in names["dataset"]]
+    assert len(items) == COUNT
+    for image, label in items:
+        assert (image.size, label) == ((16, 16), 0)
+
+
+def test_every_reader_is_tried_that_runs_here() -> None:
+    assert len(READERS) == 5
+    assert {name.split(",")[0] for name in READERS} == {
+        "torchvision",
+        "timm",
+        "Hugging Face",
+        "webdataset",
+    }
