@@ -28,16 +28,10 @@ CHUNK = 4
 def check_class_folders(
     target: Target, spec: DatasetSpec, batches: Sequence[range]
 ) -> dict[int, Finding]:
-    """Class folders that are missing or unreadable as a whole.
+    """By the number of the source, whose class folder is missing or unreadable.
 
-    Args:
-        target: the dataset.
-        spec: what it should hold.
-        batches: the finished ones; a class without a finished image needs no folder.
-
-    Returns:
-        By the number of the source, what is wrong with its folder: the same finding for all if it
-        is their common parent.
+    A class without an image in the finished batches needs no folder. If it is train/ itself, all
+    have the same finding.
     """
     count = len(spec.sources)
     places = {TRAIN: range(count)}
@@ -61,14 +55,7 @@ def check_class_folders(
 def check_files(
     target: Target, spec: DatasetSpec, record: BatchRecord, faults: dict[int, Finding]
 ) -> Checked:
-    """Compare a batch of a folder dataset with its record.
-
-    Args:
-        target: the dataset.
-        spec: what it should hold.
-        record: what the journal says of the batch.
-        faults: from `check_class_folders`: no image of these classes is read or named.
-    """
+    """Compare a batch with its record, without the images in the class folders of `faults`."""
     builder, findings = _read(target, spec, record.indices, faults)
     actual = builder.record() if len(builder.crcs) == record.count else None
     if actual == record:
@@ -91,7 +78,7 @@ def record_of_files(target: Target, spec: DatasetSpec, batch: range) -> BatchRec
 def _read(
     target: Target, spec: DatasetSpec, batch: range, skipped: Container[int]
 ) -> tuple[RecordBuilder, dict[int, Finding]]:
-    """Read the files, but not those of the skipped sources; by index, which cannot be read."""
+    """Read the files, but not of the skipped sources; by index, those that cannot be read."""
     builder = RecordBuilder(spec, batch)
     findings: dict[int, Finding] = {}
     for start in range(0, len(batch), CHUNK):

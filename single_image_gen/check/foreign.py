@@ -97,6 +97,6 @@ def _index_of(spec: DatasetSpec, path: str) -> int | None:
         number = parse_tar_name(path)
         index = None if number is None else number * spec.batch_size
         return index if index is not None and index < spec.num_imgs else None
-    index = parse_patch_name(os.path.basename(path))
+    index = parse_patch_name(path.rpartition("/")[2])
     known = index is not None and index < spec.num_imgs and image_path(spec, index) == path
     return index if known else None

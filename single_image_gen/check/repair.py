@@ -121,11 +121,11 @@ def _repair(target: Target, report: Report, spec: DatasetSpec, options: Rerender
     ranges = [part for remake in remakes for part in remake.ranges]
     tasks: list[Task[int | None]] = [functools.partial(do_remake, remake=r) for r in remakes]
     wrong = {finding.file for finding in report.findings}
-    seen = [range(min(COUNT, spec.num_imgs))] if PREVIEW in wrong else []
-    tasks += [make_preview] if seen else []
+    shown = [range(min(COUNT, spec.num_imgs))] if PREVIEW in wrong else []
+    tasks += [make_preview] if shown else []
     made = 0
     if tasks:
-        sources = open_needed_sources(spec, ranges + seen, options)
+        sources = open_needed_sources(spec, ranges + shown, options)
         work = Work(spec, os.path.abspath(target.path), sources, durable=False)
         with (
             open_pool(options.workers(ranges), len(tasks)) as pool,

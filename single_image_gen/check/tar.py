@@ -33,28 +33,29 @@ BUFFER = 2**20
 def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> Checked:
     """Compare a tar with its record."""
     tar = tar_name(record.first // spec.batch_size)
-    everything = tuple(record.indices)  # a tar is made again as a whole
+    whole = tuple(record.indices)  # a tar is made again as a whole
     size = 0
     try:
-        with open(target.open_regular(tar), "rb", BUFFER) as file:
-            size = os.fstat(file.fileno()).st_size
+        fd, size = target.open_regular(tar)
+        with open(fd, "rb", BUFFER) as file:
             actual = _read(file, spec, record.indices)
             if actual is not None and actual.digest == record.digest:
                 return Checked(record, actual, (), (), record.count, size)
             findings, bad = _compare(file, size, spec, record)
     except OSError as error:
         finding = Finding.of_error(error, tar, images=record.count)
-        return Checked(record, None, (finding,), everything, 0, size)
+        return Checked(record, None, (finding,), whole, 0, size)
     if not findings:
         around = "its images are there, but the bytes around its members (headers, padding or end) "
         findings = [Finding("damaged", tar, around + "are not those that were written")]
-    return Checked(record, None, tuple(findings), everything, record.count - len(bad), size)
+    return Checked(record, None, tuple(findings), whole, record.count - len(bad), size)
 
 
 def record_of_tar(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:
     """The record of a tar as it is; None if it cannot be read or is not laid out as written."""
     try:
-        with open(target.open_regular(tar_name(batch.start // spec.batch_size)), "rb") as file:
+        fd, _ = target.open_regular(tar_name(batch.start // spec.batch_size))
+        with open(fd, "rb", BUFFER) as file:
             return _read(file, spec, batch)
     except OSError:
         return None
@@ -99,19 +100,19 @@ def _compare(
         member = there.pop(name, None)
         if member is None:
             bad.add(index)
-            reason = "missing, or its header is damaged"
-            lost.append(Finding("missing", tar, reason, index, name))
+            header = "missing, or its header is damaged"
+            lost.append(Finding("missing", tar, header, index, name))
             continue
         findings += lost
         lost = []
         data = os.pread(file.fileno(), member.size, member.offset_data)
-        if expected is None:
-            intact = f"{zlib.crc32(data):08x}" == record.crc(index)
-        else:
-            intact = data in expected
-        if not intact:
+        reason = None
+        if expected is None and f"{zlib.crc32(data):08x}" != record.crc(index):
+            reason = jpeg_fault(data, spec) or CHANGED
+        elif expected is not None and data not in expected:
+            reason = CHANGED
+        if reason:
             bad.add(index)
-            reason = (jpeg_fault(data, spec) if expected is None else None) or CHANGED
             findings.append(Finding("damaged", tar, reason, index, name))
     if len(lost) > 1:
         reason = f"its structure is damaged from byte {end:,} on"

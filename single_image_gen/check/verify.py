@@ -120,7 +120,7 @@ class Report:
     def _advice(self) -> Iterator[str]:
         # a member that does not belong in a tar goes when the tar is made again
         foreign = [f for f in self.findings if f.kind == "foreign" and f.member is None]
-        ours = [f for f in self.findings if f not in foreign]
+        ours = [f for f in self.findings if f.kind != "foreign" or f.member is not None]
         if self.unfinished:  # a rerun makes lost records again, too
             yield "rerun the command that began it to make the rest"
             ours = [f for f in ours if f.kind != "record"]

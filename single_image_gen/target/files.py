@@ -93,26 +93,25 @@ class Target:
         except FileNotFoundError:
             return False
 
-    def open_regular(self, path: str) -> int:
-        """A descriptor for reading a file.
+    def open_regular(self, path: str) -> tuple[int, int]:
+        """(descriptor, size) of a file, for reading.
 
         Raises:
             OSError: ELOOP for a link, FileExistsError for anything else that is not a regular file.
         """
-        with self.naming(path):
-            fd = os.open(path, _READ, dir_fd=self.fd)
-            if stat.S_ISREG(os.fstat(fd).st_mode):
-                return fd
-            os.close(fd)
-            raise FileExistsError(errno.EEXIST, "not a regular file")
+        fd = os.open(path, _READ, dir_fd=self.fd)
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            return fd, status.st_size
+        os.close(fd)
+        raise FileExistsError(errno.EEXIST, "not a regular file")
 
     def read(self, path: str) -> bytes:
         """The bytes of a regular file; EFBIG if it has more than MAX_FILE of them."""
         # without a file object, which would take as long as reading a small file
-        fd = self.open_regular(path)
         with self.naming(path):
+            fd, size = self.open_regular(path)
             try:
-                size = os.fstat(fd).st_size
                 if size > MAX_FILE:
                     raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
                 data = os.read(fd, size + 1)
@@ -194,7 +193,7 @@ class Target:
             self.remove_files(MARKERS, markers)
         self.remove_folder(MARKERS)
         if lock:
-            self.remove_file(LOCK)
+            self.remove_files(WORK, os.path.basename(LOCK).__eq__)
         self.remove_folder(WORK)
 
     @contextlib.contextmanager

@@ -75,7 +75,7 @@ class BatchRecord:
 
 
 class RecordBuilder:
-    """The record of a batch while its files are written, or read in the same order.
+    """Builds the record of a batch while its files are written, or read in the same order.
 
     Attributes:
         bytes: size of the files so far.
@@ -181,8 +181,7 @@ def _read_markers(target: Target, faults: list[JournalFault]) -> Iterator[BatchR
 
 def _read_lines(target: Target, faults: list[JournalFault]) -> Iterator[BatchRecord]:
     try:
-        fd = target.open_regular(BATCHES)
-        with open(fd, "rb") as file, target.naming(BATCHES):
+        with target.naming(BATCHES), open(target.open_regular(BATCHES)[0], "rb") as file:
             number = 0
             while line := file.readline(MAX_FILE):
                 number += 1

@@ -515,7 +515,7 @@ def test_a_missing_dataset_json_is_damage_and_a_foreign_folder_is_not(
 
 @pytest.mark.parametrize("kind", ["folder", "tars", "half"])
 @pytest.mark.parametrize("fields", [{"seed": 5}, {"num_imgs": 600}, {"num_imgs": 30}], ids=str)
-def test_an_edited_dataset_json_is_one_finding_and_mends_nothing(
+def test_an_edited_dataset_json_is_one_finding_and_repairs_nothing(
     fields: dict[str, int], kind: str, made: dict[str, Path], tmp_path: Path, capsys
 ) -> None:
     target = Path(shutil.copytree(made[kind], tmp_path / kind))
@@ -629,12 +629,12 @@ def test_verify_goes_on_after_a_sector_that_cannot_be_read(
 ) -> None:
     open_regular = Target.open_regular
 
-    def open_broken(self: Target, path: str) -> int:
-        fd = open_regular(self, path)
+    def open_broken(self: Target, path: str) -> tuple[int, int]:
+        fd, size = open_regular(self, path)
         if path == place:
             os.close(fd)
             fd = os.open("/proc/self/mem", os.O_RDONLY)  # reading there is an I/O error
-        return fd
+        return fd, size
 
     monkeypatch.setattr(Target, "open_regular", open_broken)
     report = verify(made[kind])

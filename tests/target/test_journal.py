@@ -462,7 +462,7 @@ def test_accepted_versions_are_recorded_once(
         about = json.loads((tmp_path / "dataset.json").read_text())
         assert about["versions"] == other_versions
         assert about["accepted_versions"] == [ours]
-    assert run(source, tmp_path) == 0  # what was accepted once is no news
+    assert run(source, tmp_path) == 0  # accepted once, accepted again
     about["accepted_versions"] = "junk"
     (tmp_path / "dataset.json").write_text(json.dumps(sealed(about)))
     assert run(source, tmp_path) == 2
@@ -768,7 +768,7 @@ def test_a_damaged_line_is_done_again(target: Path, source: Path) -> None:
     assert lines_of(target) == whole
 
 
-def test_markers_that_are_no_markers_are_let_be(source: Path, tmp_path: Path) -> None:
+def test_other_files_among_the_markers_are_left_alone(source: Path, tmp_path: Path) -> None:
     part(source, tmp_path)
     markers = tmp_path / WORK / "markers"
     for name in ("30-20.json", "x-10.json", "10-20.json.swp", "10-20"):
@@ -1157,7 +1157,7 @@ def test_a_remnant_of_dataset_json_without_a_whole_record_is_begun_anew(
 
 
 @pytest.mark.parametrize("content", [b"mine", b"[]", b'{"tool": "other"}', b"{}"], ids=str)
-def test_a_dataset_json_of_somebody_else_is_refused(
+def test_a_dataset_json_of_another_program_is_refused(
     source: Path, tmp_path: Path, content: bytes
 ) -> None:
     (tmp_path / "dataset.json").write_bytes(content)

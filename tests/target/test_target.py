@@ -147,7 +147,7 @@ def test_impossible_targets(
 
 
 @pytest.mark.parametrize("kind", ["loop", "dangling", "device"])
-def test_links_that_lead_to_no_folder(
+def test_links_that_are_not_to_a_folder(
     kind: str, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "out"
@@ -248,7 +248,7 @@ def test_modes_follow_the_umask(source: Path, tmp_path: Path) -> None:
     "flags", [[], ["--num_imgs", "30"], ["--overwrite"]], ids=["resume", "grow", "overwrite"]
 )
 @pytest.mark.parametrize("what", ["folder", "file", "nowhere", "itself"])
-def test_planted_links_lead_nowhere(
+def test_planted_links_are_refused(
     place: str,
     flags: list[str],
     what: str,
