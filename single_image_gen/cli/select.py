@@ -8,6 +8,7 @@ from single_image_gen.cli.output import print_lines
 from single_image_gen.dataset.spec import check_range
 from single_image_gen.errors import DONE, UsageError
 from single_image_gen.make.description import open_dataset
+from single_image_gen.make.rerender import RerenderOptions
 from single_image_gen.make.select import (
     contrasts,
     from_clusters,
@@ -18,7 +19,6 @@ from single_image_gen.make.select import (
     statistics,
 )
 from single_image_gen.text import counted
-from single_image_gen.workers import Workers
 
 if TYPE_CHECKING:
     import argparse
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Select images, and print or write their indices."""
-    workers = Workers(threads=arguments.threads)
+    options = RerenderOptions(
+        arguments.imgpath, arguments.max_pixels, arguments.threads, arguments.quiet
+    )
     spec = open_dataset(arguments.target).spec
     keep = check_range("keep", arguments.keep, 1, spec.num_imgs)
     if arguments.features is not None and arguments.by != "kmeans":
         raise UsageError(f"--features is for --by kmeans, got --by {arguments.by}")
-    indices = map(str, _select(spec, keep, arguments, workers.threads))
+    indices = map(str, _select(spec, keep, arguments, options))
     if arguments.output is None:
         print_lines(indices)
         return DONE
@@ -48,18 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _select(
-    spec: DatasetSpec, keep: int, arguments: argparse.Namespace, threads: int | None
+    spec: DatasetSpec, keep: int, arguments: argparse.Namespace, options: RerenderOptions
 ) -> list[int]:
     if arguments.features is not None:
         return from_clusters(read_features(arguments.features, spec.num_imgs), keep)
-    measured = measure(
-        spec,
-        contrasts if arguments.by == "contrast" else statistics,
-        imgpath=arguments.imgpath,
-        max_pixels=arguments.max_pixels,
-        threads=threads,
-        quiet=arguments.quiet,
-    )
+    measured = measure(spec, contrasts if arguments.by == "contrast" else statistics, options)
     if arguments.by == "contrast":
         return highest(measured[:, 0], keep)
     return from_clusters(standardized(measured), keep)

@@ -15,16 +15,14 @@ from single_image_gen.dataset.sample import contrasts_of, render_pixels
 from single_image_gen.dataset.spec import draw_range
 from single_image_gen.errors import BackendError, UsageError
 from single_image_gen.make.progress import Progress
-from single_image_gen.make.rerender import open_needed_sources, sensible_threads
+from single_image_gen.make.rerender import RerenderOptions, open_needed_sources
 from single_image_gen.photo.gradients import contrast_of
-from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.text import counted, reason
-from single_image_gen.workers import Workers
 from single_image_gen.workers.pool import open_pool
 from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -40,23 +38,14 @@ MAX_CLUSTERS = 1000
 
 
 def measure(
-    spec: DatasetSpec,
-    what: Measure,
-    *,
-    imgpath: Sequence[str] | None = None,
-    max_pixels: int = MAX_PIXELS,
-    threads: int | None = None,
-    quiet: bool = True,
+    spec: DatasetSpec, what: Measure, options: RerenderOptions = RerenderOptions()
 ) -> Floats:
     """Measure every image of a dataset; nothing is written.
 
     Args:
         spec: the dataset.
         what: `contrasts` or `statistics`.
-        imgpath: where the sources are now, see `rerender.locate`.
-        max_pixels: refuse a larger source.
-        threads: workers; None to choose by the number of images.
-        quiet: show no progress on stderr.
+        options: where the sources are, and how to work.
 
     Returns:
         (num_imgs, d) float64.
@@ -68,14 +57,14 @@ def measure(
     """
     count = spec.num_imgs
     everything = [range(count)]
-    sources = open_needed_sources(spec, everything, imgpath, max_pixels=max_pixels)
+    sources = open_needed_sources(spec, everything, options)
     work = Work(spec, os.getcwd(), sources, durable=False)
     parts = (range(first, min(first + TASK, count)) for first in range(0, count, TASK))
     tasks = (functools.partial(_measured, what=what, indices=part) for part in parts)
     measured: list[tuple[int, Floats]] = []
     with (
-        open_pool(Workers(threads or sensible_threads(everything)), 1 + count // TASK) as pool,
-        Progress(count, 0, quiet=quiet) as progress,
+        open_pool(options.workers(everything), 1 + count // TASK, count) as pool,
+        Progress(count, 0, quiet=options.quiet) as progress,
         contextlib.closing(pool.run(work, tasks)) as results,
     ):
         for indices, values in results:

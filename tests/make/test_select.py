@@ -15,6 +15,7 @@ from single_image_gen import SCRIPT
 from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import draw_range
 from single_image_gen.make.description import open_dataset
+from single_image_gen.make.rerender import RerenderOptions
 from single_image_gen.make.select import (
     CLUSTER,
     from_clusters,
@@ -119,7 +120,7 @@ def test_statistics_are_those_of_the_image() -> None:
 
 def test_statistics_are_in_the_order_of_the_images(target: Path) -> None:
     spec = open_dataset(str(target)).spec
-    found = measure(spec, statistics, threads=2)
+    found = measure(spec, statistics, RerenderOptions(threads=2))
     assert found.shape == (COUNT, 12)
     for index in (0, 255, 256, 299):
         with Image.open(target / f"train/half/patch_{index:07d}.jpg") as image:
