@@ -16,8 +16,8 @@ from single_image_gen.check.verify import verify
 from single_image_gen.dataset.batches import IndexSet, Plan
 from single_image_gen.dataset.sample import make_samples
 from single_image_gen.errors import TargetError
+from single_image_gen.make.batch import make_preview
 from single_image_gen.make.contact_sheet import COUNT
-from single_image_gen.make.generate import make_preview
 from single_image_gen.make.progress import Progress
 from single_image_gen.make.rerender import RerenderOptions, jpegs, open_needed_sources, split
 from single_image_gen.target.files import Target

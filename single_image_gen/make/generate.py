@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.batches import IndexSet
-from single_image_gen.dataset.sample import contrasts_of, make_samples, render_pixels
-from single_image_gen.dataset.spec import MAX_NUM_IMGS, DatasetSpec, check_range, draw_range
+from single_image_gen.dataset.spec import (
+    MAX_NUM_IMGS,
+    DatasetSpec,
+    auto_batch_size,
+    check_range,
+)
 from single_image_gen.draw.params import MAX_SEED
 from single_image_gen.engines import choose_engine
 from single_image_gen.errors import JournalWarning, TargetError, UsageError, notify
-from single_image_gen.make.contact_sheet import COUNT, contact_sheet
+from single_image_gen.make.batch import make_batch, make_preview
+from single_image_gen.make.contact_sheet import COUNT
 from single_image_gen.make.forecast import check_room, forecast
 from single_image_gen.make.progress import Progress
 from single_image_gen.make.survey import Run, RunOptions, Survey, survey_target
@@ -42,7 +47,6 @@ from single_image_gen.target.preflight import (
     check_writable,
     refusing_unusable,
 )
-from single_image_gen.target.writers import WRITERS
 from single_image_gen.text import counted
 from single_image_gen.workers import CLUSTERS, MAX_THREADS, Workers
 from single_image_gen.workers.pool import open_pool
@@ -147,48 +151,62 @@ def generate(
     check_path(targetpath)
     engine = choose_engine(engine)
     seed = check_range("seed", seed, 0, MAX_SEED)
-    sources = _open_sources(imgpath, num_sources, seed, known, options)
-    spec = DatasetSpec(
-        sources=sources.infos,
-        recipe=recipe,
-        seed=seed,
-        num_imgs=num_imgs,
-        format=format,
-        quality=quality,
-        engine=engine,
-        batch_size=batch_size or 0,
-    )
-    check_gradients(sources, recipe)
-    run = Run(spec, targetpath, sources, workers, options, batch_size is None)
-    with refusing_unusable(targetpath):
-        survey = survey_target(run)
-    _notify(survey, known)
-    if options.dry_run:
-        if survey.images:
-            check_writable(targetpath)
-        return Summary(survey.spec, targetpath, missing=survey.missing, forecast=forecast(survey))
-    check_room(survey)
-    pending = itertools.islice(survey.plan.pending(survey.done), MAX_THREADS)
-    tasks = 1 + sum(1 for _ in pending)
-    with open_pool(workers, tasks, survey.images) as pool:
+    num_imgs = check_range("num_imgs", num_imgs, 1, MAX_NUM_IMGS)
+    paths = _find_sources(imgpath, num_sources, seed)
+    with contextlib.ExitStack() as stack:
+        pool = None
+        if not options.dry_run and not os.path.lexists(os.path.join(targetpath, DATASET)):
+            # all of a new dataset is to be made: workers start while sources are decoded
+            share = -(-num_imgs // workers.shard.count)
+            tasks = -(-share // (batch_size or auto_batch_size(num_imgs, format)))
+            pool = stack.enter_context(open_pool(workers, tasks, share))
+            pool.start(make_batch.__module__)
+        sources = _open_sources(paths, known, options)
+        spec = DatasetSpec(
+            sources=sources.infos,
+            recipe=recipe,
+            seed=seed,
+            num_imgs=num_imgs,
+            format=format,
+            quality=quality,
+            engine=engine,
+            batch_size=batch_size or 0,
+        )
+        check_gradients(sources, recipe)
+        run = Run(spec, targetpath, sources, workers, options, batch_size is None)
+        with refusing_unusable(targetpath):
+            survey = survey_target(run)
+        _notify(survey, known)
+        if options.dry_run:
+            if survey.images:
+                check_writable(targetpath)
+            return Summary(
+                survey.spec, targetpath, missing=survey.missing, forecast=forecast(survey)
+            )
+        check_room(survey)
+        if pool is None:
+            pending = itertools.islice(survey.plan.pending(survey.done), MAX_THREADS)
+            tasks = sum(1 for _ in pending)
+            pool = stack.enter_context(open_pool(workers, tasks, survey.images))
         return _make_dataset(run, pool)
 
 
-def _open_sources(
+def _find_sources(
     imgpath: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     num_sources: int | None,
     seed: int,
-    known: Sequence[SourceInfo],
-    options: RunOptions,
-) -> SharedSources:
-    """Find and decode the sources, with progress on stderr if that takes long."""
+) -> list[str]:
     given = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
     paths = [os.fspath(path) for path in given]
     if num_sources is None:
-        paths = find_sources(paths)
-    else:
-        num_sources = check_range("num_sources", num_sources, 1, MAX_NUM_IMGS)
-        paths = select_sources(paths, num_sources, seed)
+        return find_sources(paths)
+    return select_sources(paths, check_range("num_sources", num_sources, 1, MAX_NUM_IMGS), seed)
+
+
+def _open_sources(
+    paths: Sequence[str], known: Sequence[SourceInfo], options: RunOptions
+) -> SharedSources:
+    """Decode the sources, with progress on stderr if that takes long."""
     with Progress(len(paths), 0, quiet=options.quiet, unit="source", delay=1) as progress:
         return open_sources(
             paths,
@@ -349,26 +367,3 @@ def _tasks(batches: Iterator[range], *, preview: bool) -> Iterator[Task[BatchRec
     if preview:
         yield make_preview
     yield from tasks
-
-
-def make_batch(work: Work, batch: range) -> BatchRecord:
-    """Make the images of a batch; its record, which is not in the journal yet."""
-    with Target(work.targetpath) as target:
-        with WRITERS[work.spec.format](target, work.spec, batch) as writer:
-            for sample in make_samples(work.spec, work.sources, work.load_engine(), batch):
-                writer.write(sample)
-                work.report(1)
-        if work.durable:
-            target.sync()
-    return writer.record
-
-
-def make_preview(work: Work) -> None:
-    """Make preview.png."""
-    spec, render = work.spec, work.load_engine()
-    drawn = draw_range(
-        spec, range(min(COUNT, spec.num_imgs)), contrasts_of(work.sources, spec.recipe)
-    )
-    images = [render_pixels(spec, work.sources, render, index, params) for index, params in drawn]
-    with Target(work.targetpath) as target:
-        target.place(contact_sheet(images), PREVIEW, flush=True)

@@ -94,6 +94,9 @@ class ClusterPool:
     result: Callable[[Any], Any]
     errors: Callable[[], AbstractContextManager[None]]
 
+    def start(self, module: str) -> None:
+        """Does nothing: a cluster's workers are running."""
+
     def reported(self) -> int:
         """Always 0: a cluster reports finished tasks only."""
         return 0

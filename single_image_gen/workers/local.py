@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -69,7 +70,8 @@ def open_processes(count: int) -> Iterator[Processes]:
         except OSError as error:
             raise BackendError(_why_denied(error)) from None
         stack.enter_context(_expected_warnings_ignored())
-        yield Processes(parallel, stack.enter_context(contextlib.closing(_PipeCounter())))
+        counter = stack.enter_context(contextlib.closing(_PipeCounter()))
+        yield stack.enter_context(contextlib.closing(Processes(parallel, counter)))
 
 
 @contextlib.contextmanager
@@ -127,6 +129,23 @@ class Processes:
     def __init__(self, parallel: Parallel, counter: _PipeCounter) -> None:
         self._parallel = parallel
         self._counter = counter
+        self._starting: Generator[None, None, None] | None = None
+
+    def start(self, module: str) -> None:
+        """See `Pool.start`."""
+        call = delayed(_import)
+        with signals_blocked():
+            self._starting = self._parallel(call(module) for _ in range(self._parallel.n_jobs))
+
+    def close(self) -> None:
+        """Let go of processes that were started and not used."""
+        with contextlib.suppress(BrokenExecutor):
+            self._wait_for_start()
+
+    def _wait_for_start(self) -> None:
+        starting, self._starting = self._starting, None
+        for _ in starting or ():
+            pass
 
     def reported(self) -> int:
         """Images reported so far; always 0 where there is no /proc."""
@@ -137,6 +156,7 @@ class Processes:
         pickled = pickle.dumps(replace(work, report=self._counter.report))
         call = delayed(run_in_process)
         try:
+            self._wait_for_start()
             with signals_blocked():
                 results = self._parallel(call(pickled, task) for task in tasks)
             with contextlib.closing(results):
@@ -148,6 +168,10 @@ class Processes:
                 + (" (SIGKILL), most likely because memory ran out" if killed else "")
                 + ": use fewer --threads" * killed
             ) from None
+
+
+def _import(module: str) -> None:
+    importlib.import_module(module)
 
 
 class _PipeCounter:
@@ -193,6 +217,9 @@ class Threads:
         self._running = 0
         self._reported = 0
         self._stopped = False
+
+    def start(self, module: str) -> None:
+        """Does nothing: threads start at once."""
 
     def reported(self) -> int:
         """Images reported so far."""

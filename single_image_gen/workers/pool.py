@@ -26,6 +26,9 @@ IMAGES_PER_EXTRA_WORKER = 1000
 class Pool(Protocol):
     """Workers that are ready to do tasks."""
 
+    def start(self, module: str) -> None:
+        """Start worker processes that import a module now, rather than with the first task."""
+
     def run(self, work: Work, tasks: Iterable[Task[R]]) -> Generator[R, None, None]:
         """Do tasks, taken one by one, and yield their results in the order they finish.
 

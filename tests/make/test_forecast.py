@@ -41,6 +41,7 @@ class Statvfs(NamedTuple):
     f_files: int
     f_ffree: int
     f_frsize: int = 1
+    f_bsize: int = 1
     f_blocks: int = 10**15
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -390,6 +392,35 @@ class PeakOfWorkers:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+
+
+COUNT_WORKERS = """
+import sys
+import psutil
+from single_image_gen.make import generate as make
+from single_image_gen.workers import Workers
+
+def counting(*arguments, opened=make.open_sources, **options):
+    commands = [" ".join(child.cmdline()) for child in psutil.Process().children()]
+    print(sum("popen_loky" in command for command in commands))
+    return opened(*arguments, **options)
+
+make.open_sources = counting
+make.generate(sys.argv[1], sys.argv[2], num_imgs=64, workers=Workers(2))
+"""
+
+
+def test_workers_start_while_sources_are_decoded_if_the_dataset_is_new(
+    photo: Path, tmp_path: Path
+) -> None:
+    for expected in ("2", "0"):
+        done = subprocess.run(
+            [sys.executable, "-c", COUNT_WORKERS, photo, tmp_path / "out"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.split() == [expected]
 
 
 @pytest.mark.skipif(not SLOW, reason="takes a minute: SINGLE_IMAGE_GEN_SLOW=1 runs it")

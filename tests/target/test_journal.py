@@ -1046,7 +1046,7 @@ def test_what_was_finished_before_an_interruption_is_recorded(
 def test_on_a_cluster_a_batch_is_flushed_where_it_was_written(
     spec: DatasetSpec, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from single_image_gen.make.generate import make_batch
+    from single_image_gen.make.batch import make_batch
     from single_image_gen.photo.source import load_source
     from single_image_gen.workers.task import Work
 

@@ -262,6 +262,9 @@ def test_what_is_sent_to_a_cluster_is_small(
     sent: list[bytes] = []
 
     class Recorder:
+        def start(self, module: str) -> None:
+            pass
+
         def run(self, work, tasks):
             sent.extend(pickle.dumps((work, task)) for task in tasks)
             yield from ()
