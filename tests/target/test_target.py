@@ -519,8 +519,10 @@ MARKERS: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("case", MARKERS)
-@pytest.mark.parametrize("where", ["marker", "line"])
+@pytest.mark.parametrize(
+    ("where", "case"),
+    [*(("marker", case) for case in MARKERS), *(("line", case) for case in RAW)],
+)
 def test_damaged_records_are_named_and_their_batch_is_done_again(
     where: str,
     case: str,
