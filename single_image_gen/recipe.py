@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from single_image_gen.errors import UsageError
 
-# The names and defaults of what else is asked for, here so that flags need not import numpy.
+# Names and defaults of the settings that are no part of a recipe; here, the flags need no numpy.
 ENGINES = ("native", "torchvision")  # the default, the reference
 DEFAULT_ENGINE = ENGINES[0]
 FORMATS = ("folder", "webdataset")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from single_image_gen.recipe import Recipe
 
 
-PANORAMA = 4  # longer side over shorter; beyond, resizing all of it would take much memory
+PANORAMA = 4  # longer side over shorter; above it, resizing the whole source takes too much memory
 
 
 class Sources(Protocol):
@@ -90,7 +90,8 @@ def center(source: Source, side: int) -> Pixels:
     """The source itself, (side, side, 3): shorter side resized to `side`, center crop.
 
     As torchvision's Resize(side, BICUBIC) and CenterCrop(side) on a PIL image. Of a panorama only
-    what is seen is computed: Pillow may then clip what overshoots at edges in another order.
+    the visible part is resized, which may differ where the filter overshoots: Pillow then clips in
+    another order.
     """
     width, height = source.size
     short = min(width, height)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Format = Literal["folder", "webdataset"]
 
-# Far beyond any dataset; it keeps numbers and names at sane lengths.
+# Far above any dataset; it bounds the length of numbers and names.
 MAX_NUM_IMGS = 10**12
 MAX_MAX_PIXELS = 10**10
 _RANGES = {
@@ -170,7 +170,7 @@ class DatasetSpec:
         return replace(self, num_imgs=num_imgs, batch_size=batch_size)
 
 
-# Wider than what `class_names` gives, but no more than a plain file name that nothing hides behind.
+# More than `class_names` gives, but always a plain file name.
 _CLASS_NAME = re.compile(r"[^\s\x00-\x1f\x7f./\\\ud800-\udfff]{1,80}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_FIELDS = ("seed", "num_imgs", "batch_size", "format", "quality", "engine")

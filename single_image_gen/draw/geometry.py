@@ -38,7 +38,7 @@ def affine_matrix(angle: float, shear: float) -> tuple[float, float, float, floa
     return cos, -cos * tan - sin, sin, -sin * tan + cos
 
 
-@lru_cache(maxsize=4)  # asked for again and again for one image
+@lru_cache(maxsize=4)  # needed several times for an image
 def inverse_matrix(angle: float, shear: float) -> tuple[float, float, float, float]:
     """(a, b, c, d) of the inverse map, from output to input; its determinant is 1."""
     a, b, c, d = affine_matrix(angle, shear)

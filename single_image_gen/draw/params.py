@@ -155,7 +155,7 @@ class Params:
 
 
 def center_of(size: tuple[int, int]) -> Params:
-    """The parameters of a source itself: its center square, and nothing else done to it."""
+    """The parameters of a source itself: its center square, without augmentation."""
     width, height = size
     side = min(size)
     return Params(
@@ -236,7 +236,7 @@ def candidates(
 
 
 def choose(drawn: Iterator[Params], least: float, contrast: Contrast | None) -> Params:
-    """The first candidate with at least this contrast, or if none has it, the one with the most."""
+    """The first candidate with at least this contrast; if none has it, the one with the highest."""
     best = next(drawn)
     if not least:
         return best

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 # MPO is not listed, since Pillow opens it as JPEG and knows no other way.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
-# A parser gets this much of the processor, and the decoder so much more for each pixel: five times
-# what a whole photograph needs. A file made of a million tiny parts would take minutes.
+# Processor time for parsing a file, and per pixel for decoding it: five times what a photograph
+# needs. A file that consists of a million tiny parts would take minutes.
 PARSING_SECONDS = 1.0
 DECODING_SECONDS_PER_PIXEL = 100e-9
 JPEGS = ("JPEG", "MPO")
@@ -138,9 +138,9 @@ def _decode(data: bytes, max_pixels: int) -> tuple[Pixels, list[str]]:
 
 
 class _BudgetedFile(io.BytesIO):
-    """A file in memory that stops its reader when that has used up its processor time.
+    """A file in memory that raises DecodeError once its reader has used up its processor time.
 
-    It counts the thread's processor time: a slow or busy machine alone stops nobody.
+    The thread's processor time counts, so that a slow or busy machine refuses no file.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -148,7 +148,7 @@ class _BudgetedFile(io.BytesIO):
         self._stop = time.thread_time() + PARSING_SECONDS
 
     def allow(self, seconds: float) -> None:
-        """So many seconds more."""
+        """Allow more seconds."""
         self._stop += seconds
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -172,7 +172,7 @@ def _check_kind(image: Image.Image, data: bytes) -> None:
 
 
 def _check_whole(image: Image.Image, data: bytes) -> None:
-    """Refuse a file without its end, which Pillow would accept."""
+    """Refuse a truncated file, which Pillow would accept."""
     complete = True
     if image.format in JPEGS:
         complete = read_structure(data).complete

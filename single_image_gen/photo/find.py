@@ -24,7 +24,7 @@ SUFFIXES = frozenset(
         *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
     ]
 )
-# What this program writes (see target/layout.py), which is no source where a folder is searched.
+# What this program writes (see target/layout.py); a search of a folder leaves it out.
 DATASET_IMAGES = ("train", "preview.png")  # beside a dataset.json
 RENDERED_IMAGE = re.compile(r"patch_\d{7,13}\.jpg")
 

@@ -44,8 +44,8 @@ REACH = 3  # pixels that blur and difference look to each side
 # Gradients are rounded to 1/16 of a level per pixel: at most 80 levels of 3 channels, squared,
 # make sums that float32 holds for one pixel, and float64 for 900 million.
 UNITS = 16
-CELL = 2  # sums are kept of cells of so many pixels squared
-BAND = 256  # rows, even; bounds the memory of what lies between
+CELL = 2  # side in pixels of the cells whose sums are kept
+BAND = 256  # rows that are filtered at a time, which bounds the memory; even
 
 
 class GradientPyramid:
@@ -102,7 +102,7 @@ class GradientPyramid:
 
 def _cells(start: float, stop: float, count: int) -> tuple[int, int]:
     """The cells that an interval touches, at least one of the `count` that there are."""
-    # by comparisons, which take a third of the time of min, max, floor and ceil, for each image
+    # comparisons: min, max, floor and ceil take three times as long, and this is done per image
     first = int(start) if start > 0 else 0
     if first >= count:
         return count - 1, count
@@ -134,7 +134,7 @@ def tables_of(pixels: Pixels, smallest: float) -> list[Floats]:
 
 
 def edge_share(pixels: Pixels, smallest: float, least: float) -> float:
-    """Share of the first level's pixels that have a gradient of at least so many levels."""
+    """Share of the first level's pixels that have a gradient of `least` levels or more."""
     return float(np.mean(next(_energies(pixels, smallest)) >= 3 * (UNITS * least) ** 2))
 
 

@@ -1,4 +1,4 @@
-"""Damage in JPEG files that decoders repair without a word."""
+"""Damage in JPEG files that decoders repair silently."""
 
 from __future__ import annotations
 

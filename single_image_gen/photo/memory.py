@@ -1,10 +1,9 @@
 """Decoded sources in one file that all processes of a machine map.
 
 Decoding a photograph takes a thousand times longer than cropping it, and N sources of 12 megapixels
-fill N x 36 MB. So each is decoded once into a file without a name: in memory as long as that is
-a small part of what the machine, or the job's control group, has; beyond, on disk, of which
-the system keeps in memory what is in use. The system frees the file with the last process that has
-it open.
+fill N x 36 MB. So each is decoded once, into a file without a name. It is in memory up to a part of
+the memory of the machine, or of the job's control group, and on disk above that, where the system
+caches what is in use. It is freed when the last process closes it.
 
 The file also has room for what is derived from a source (`Room`), such as reduced copies of it:
 the process that computes it first stores it for all.
@@ -168,7 +167,7 @@ class SharedSources:
                 class_name=info.class_name,
                 max_pixels=self._max_pixels,
                 sha256=info.sha256,
-                warn=False,  # whoever opened them has been told
+                warn=False,  # a warning was given when the sources were opened
             )
             self._file.write(self._starts[k], source.pixels)
             self._decoded.add(k)
@@ -226,7 +225,7 @@ class _Elsewhere:
 
 
 class _PixelFile:
-    """A file that goes with the last process that has it open: in memory up to a bound, or on disk.
+    """A file without a name, which the last process to close it frees: in memory, or on disk.
 
     Attributes:
         file: it, open for reading and writing.

@@ -123,5 +123,5 @@ def load_source(
 
 
 def max_file_bytes(max_pixels: int) -> int:
-    """The bytes that the file of an image of so many pixels needs at most."""
+    """The most bytes that the file of an image of `max_pixels` pixels may have."""
     return max_pixels * BYTES_PER_PIXEL + METADATA_BYTES

@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FLAT = 25.0  # levels
-CROPS = 4000  # the share of flat ones among so many is known to within 0.016, 19 times of 20
-EDGE = 10.0  # levels per pixel: nobody overlooks it
+CROPS = 4000  # a sample that gives the share of flat crops to within 0.016, at 95% confidence
+EDGE = 10.0  # levels per pixel, clearly visible
 # Shares of nearly flat crops up to which a source is good, and up to which it can be used.
 GOOD, USABLE = 0.1, 0.4
-# A crop enlarged more than so many times is a blur.
+# A crop that is enlarged more than this is blurred.
 MAX_ENLARGEMENT = 16.0
 # Share of crops with the recipe's `min_gradient` below which half of the images would not have it,
 # after as many redraws as there are.
@@ -63,7 +63,7 @@ class Inspection:
         height: pixels.
         smallest_crop: side in pixels of a square crop of the recipe's smallest area.
         enlarged: how many times larger it is in the image that is made of it.
-        distinct_crops: how many such crops lie side by side in the photograph.
+        distinct_crops: how many of these fit side by side into the photograph.
         entropy: of its luminance, in bits, 0 to 8.
         edges: share of its pixels that lie on an edge (EDGE), 0 to 1.
         flat: share of the recipe's crops that are nearly flat (see above), 0 to 1.
