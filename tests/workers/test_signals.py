@@ -158,6 +158,7 @@ def files_of(target: Path) -> set[tuple[str, int, int]]:
 MANY = ("--num_imgs", 200_000)
 MOMENTS: dict[str, Callable[[Run], Any]] = {
     "claimed": lambda run: (run.target / "dataset.json").exists(),
+    "first_helper": lambda run: run.children(),
     "first_worker": lambda run: run.workers(),
     "both_workers": lambda run: len(run.workers()) == 2,
     "first_image": lambda run: run.images(),
