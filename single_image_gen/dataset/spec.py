@@ -95,6 +95,8 @@ class DatasetSpec:
         del value["num_imgs"]
         if self.format == "folder":
             del value["batch_size"]
+        if not self.recipe.min_gradient:  # earlier datasets do not have it
+            del value["recipe"]["min_gradient"]
         for source in value["sources"]:
             del source["path"]
         text = json.dumps(value, sort_keys=True, separators=(",", ":"))
