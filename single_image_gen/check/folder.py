@@ -35,17 +35,13 @@ def check_class_folders(
     """
     count = len(spec.sources)
     places = {TRAIN: range(count)}
-    places |= {f"{TRAIN}/{spec.class_name(k)}": range(k, k + 1) for k in range(count)}
+    places |= {f"{TRAIN}/{spec.sources[k].class_name}": range(k, k + 1) for k in range(count)}
     findings: dict[int, Finding] = {}
     for path, numbers in places.items():
         try:
             os.close(target.open_folder(path))
         except OSError as error:
-            images = sum(
-                len(range(batch.start + (k - batch.start) % count, batch.stop, count))
-                for batch in batches
-                for k in numbers
-            )
+            images = sum(spec.images_of(k, batch) for batch in batches for k in numbers)
             if images:
                 finding = Finding.of_error(error, path, images=images)
                 findings |= dict.fromkeys(set(numbers) - findings.keys(), finding)

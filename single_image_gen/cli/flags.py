@@ -176,6 +176,8 @@ def _add_what_to_make(group: Any) -> None:
     add_flag(group, "targetpath", "DIR", text, default="./out")
     text = f"images in all, over all sources: exactly this many (default: {IMAGENET_SIZE})"
     add_flag(group, "num_imgs", "N", text)
+    text = "only these images of a larger dataset, as 3,10-20 or a file with a number on each line"
+    add_flag(group, "index", "LIST", text)
     _add_setting(group, "img_size", "S", "side of the square images, pixels")
     add_flag(group, "seed", "K", f"0 to 2^64 - 1 (default: {DEFAULT_SEED})")
     text = f"JPEGs in class folders, or tar shards (default: {DEFAULT_FORMAT})"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from single_image_gen.cli.flags import DEBUG_IMAGES, DEBUG_THREADS
 from single_image_gen.cli.output import PROG, print_lines, print_message
+from single_image_gen.dataset.spec import MAX_NUM_IMGS
 from single_image_gen.errors import DONE, DatasetMismatch, UsageError, notify
-from single_image_gen.make.description import open_dataset
+from single_image_gen.make.description import open_dataset, parse_ranges
 from single_image_gen.make.generate import generate
 from single_image_gen.make.rerender import locate
 from single_image_gen.make.survey import RunOptions
@@ -40,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Make a dataset."""
     flags = vars(arguments)  # only those that were given, apart from targetpath and max_pixels
     if "debug" in flags:
-        flags = {"num_imgs": DEBUG_IMAGES, "threads": DEBUG_THREADS, **flags}
+        images = {} if "index" in flags else {"num_imgs": DEBUG_IMAGES}
+        flags = {**images, "threads": DEBUG_THREADS, **flags}
     quiet = flags.get("quiet", False)
     shard = parse_shard(arguments.shard, os.environ)
     workers = Workers(shard=shard, **_chosen(flags, WORKERS))
@@ -66,9 +68,13 @@ def _what_to_make(flags: dict[str, Any]) -> dict[str, Any]:
     """The flags as keywords of `generate`, with what `--from` adds to them."""
     what = _chosen(flags, ("imgpath", *KEYWORDS))
     recipe = RECIPES[flags.get("recipe", SCRIPT.recipe)]
+    if "index" in flags and "num_imgs" in flags:
+        raise UsageError("--num_imgs: --index says which images to make, and so how many")
     if "from" in flags:
-        spec = _take_from(flags["from"], what, accept_versions="accept_versions" in flags)
+        spec = _take_from(flags, what)
         recipe = recipe if "recipe" in flags else spec.recipe
+    elif "index" in flags:
+        what["indices"] = parse_ranges(flags["index"], MAX_NUM_IMGS)
     if "imgpath" not in what:
         raise UsageError(
             "--imgpath is required, the photograph to make a dataset of: such as --imgpath "
@@ -77,13 +83,14 @@ def _what_to_make(flags: dict[str, Any]) -> dict[str, Any]:
     return {**what, "recipe": dataclasses.replace(recipe, **_chosen(flags, RECIPE))}
 
 
-def _take_from(path: str, what: dict[str, Any], *, accept_versions: bool) -> DatasetSpec:
+def _take_from(flags: dict[str, Any], what: dict[str, Any]) -> DatasetSpec:
     """Add to `what` all that it leaves open, from an earlier dataset, which is returned."""
+    path = flags["from"]
     if "num_sources" in what:
         raise UsageError("--num_sources: --from takes the sources of the earlier dataset")
     dataset = open_dataset(path)
     mismatch = version_mismatch(dataset)
-    if mismatch and not accept_versions:
+    if mismatch and "accept_versions" not in flags:
         raise DatasetMismatch(
             f"the dataset of {path} was made by other versions ({mismatch}): bytes may differ; "
             "install those, or continue with --accept_versions"
@@ -91,10 +98,20 @@ def _take_from(path: str, what: dict[str, Any], *, accept_versions: bool) -> Dat
     spec = dataset.spec
     for name in TAKEN:
         what.setdefault(name, getattr(spec, name))
-    if what["num_imgs"] == spec.num_imgs:
+    if "index" in flags:
+        del what["num_imgs"]
+        listed = parse_ranges(flags["index"], spec.num_imgs)
+        what["indices"] = [part for indices in listed for part in spec.origins(indices)]
+    elif what["num_imgs"] == spec.num_imgs:
         what.setdefault("batch_size", spec.batch_size)
-    every = [range(len(spec.sources))]
-    what["imgpath"] = [source.path for source in locate(spec, every, what.get("imgpath"))]
+        what["indices"] = spec.indices
+    elif spec.indices:
+        raise UsageError(
+            f"--num_imgs: the dataset of {path} has the {spec.num_imgs} images of a list, "
+            f"got {what['num_imgs']}"
+        )
+    sources = locate(spec, range(len(spec.sources)), what.get("imgpath"))
+    what["imgpath"] = [source.path for source in sources]
     what["known"] = spec.sources
     return spec
 

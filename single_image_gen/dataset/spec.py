@@ -6,10 +6,13 @@ import hashlib
 import json
 import operator
 import re
-from dataclasses import dataclass, replace
+from bisect import bisect_right
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
+from single_image_gen.dataset.batches import IndexSet
 from single_image_gen.draw.geometry import check_fits
 from single_image_gen.draw.params import MAX_SEED, candidates, center_of, choose, uniforms
 from single_image_gen.errors import UsageError
@@ -54,6 +57,8 @@ class DatasetSpec:
         quality: of the JPEGs, 1 to 100; the color is subsampled 4:2:0.
         engine: what renders.
         batch_size: images in a unit of work; in a tar, where the format is "webdataset".
+        indices: of a larger dataset, which differs from this one in its number of images alone:
+            image i of this one is its image `origin(i)`. Empty if the two are the same.
 
     Raises:
         ValueError: a value is out of its range, or no crop of the recipe fits a source.
@@ -67,6 +72,7 @@ class DatasetSpec:
     quality: int = DEFAULT_QUALITY
     engine: str = DEFAULT_ENGINE
     batch_size: int = 0
+    indices: tuple[range, ...] = ()
 
     def __post_init__(self) -> None:
         """Check every value; a batch_size of 0 becomes the automatic one."""
@@ -78,6 +84,15 @@ class DatasetSpec:
             raise UsageError(f"format must be one of {', '.join(FORMATS)}, got {self.format!r}")
         if self.engine not in ENGINES:
             raise UsageError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
+        object.__setattr__(self, "indices", tuple(IndexSet(self.indices)))
+        if self.indices:
+            check_range("indices", self.indices[0].start, 0, MAX_NUM_IMGS)
+            check_range("indices", self.indices[-1].stop - 1, 0, MAX_NUM_IMGS)
+            listed = sum(map(len, self.indices))
+            if self.num_imgs != listed:
+                raise UsageError(
+                    f"num_imgs must be {listed}, the number of indices, got {self.num_imgs}"
+                )
         for size in {source.size for source in self.sources}:
             check_fits(self.recipe, size)
         if self.batch_size == 0:
@@ -102,9 +117,43 @@ class DatasetSpec:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @cached_property
+    def _index_starts(self) -> list[int]:
+        """Which image is the first of each range of `indices`."""
+        return list(accumulate(map(len, self.indices), initial=0))
+
+    def origins(self, indices: range) -> Iterator[range]:
+        """What images `indices` are in the larger dataset of `indices`, in order."""
+        if not self.indices:
+            yield indices
+            return
+        k = bisect_right(self._index_starts, indices.start) - 1
+        while indices:
+            start = indices.start - self._index_starts[k]
+            origins = self.indices[k][start : start + len(indices)]
+            yield origins
+            indices, k = indices[len(origins) :], k + 1
+
+    def origin(self, index: int) -> int:
+        """What image `index` is in the larger dataset of `indices`."""
+        return next(self.origins(range(index, index + 1))).start if self.indices else index
+
     def source_index(self, index: int) -> int:
         """The source of image `index`."""
-        return index % len(self.sources)
+        return self.origin(index) % len(self.sources)
+
+    def sources_of(self, indices: range) -> set[int]:
+        """The sources of these images."""
+        count = len(self.sources)
+        return {k % count for origins in self.origins(indices) for k in origins[:count]}
+
+    def images_of(self, source: int, indices: range) -> int:
+        """How many of these images are of a source."""
+        count = len(self.sources)
+        return sum(
+            len(range(origins.start + (source - origins.start) % count, origins.stop, count))
+            for origins in self.origins(indices)
+        )
 
     def class_name(self, index: int) -> str:
         """The class of image `index`."""
@@ -112,10 +161,11 @@ class DatasetSpec:
 
     def is_source(self, index: int) -> bool:
         """Whether image `index` is its source itself (`include_sources`)."""
-        return self.recipe.include_sources and index < len(self.sources)
+        return self.recipe.include_sources and self.origin(index) < len(self.sources)
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
+        """The fields as JSON values; `indices` only if there are any."""
+        listed = {"indices": _as_text(self.indices)} if self.indices else {}
         return {
             "recipe": self.recipe.as_json(),
             "seed": self.seed,
@@ -124,6 +174,7 @@ class DatasetSpec:
             "format": self.format,
             "quality": self.quality,
             "engine": self.engine,
+            **listed,
             "sources": [source.as_json() for source in self.sources],
         }
 
@@ -141,6 +192,7 @@ class DatasetSpec:
             spec = DatasetSpec(
                 sources=sources,
                 recipe=Recipe(**value["recipe"]),
+                indices=_from_text(value.get("indices", "")),
                 **{name: value[name] for name in _PLAIN_FIELDS},
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -150,9 +202,10 @@ class DatasetSpec:
     def differences(self, other: DatasetSpec) -> Iterator[tuple[str, Any, Any]]:
         """Each (field, own value, other value) in which the two make different images."""
         ours, theirs = self.as_json(), other.as_json()
-        for name in ("seed", "format", "quality", "engine"):
-            if ours[name] != theirs[name]:
-                yield name, ours[name], theirs[name]
+        for name in ("seed", "format", "quality", "engine", "indices"):
+            a, b = ours.get(name, "all"), theirs.get(name, "all")
+            if a != b:
+                yield name, _shortened(a), _shortened(b)
         for name, value in ours["recipe"].items():
             if value != theirs["recipe"][name]:
                 yield name, value, theirs["recipe"][name]
@@ -167,15 +220,27 @@ class DatasetSpec:
             elif a.size != b.size:
                 yield f"size of source {k}", _sides(a), _sides(b)
 
-    def grown(self, num_imgs: int, batch_size: int = 0) -> DatasetSpec:
-        """The same dataset with another number of images."""
-        return replace(self, num_imgs=num_imgs, batch_size=batch_size)
-
 
 # More than `class_names` gives, but always a plain file name.
 _CLASS_NAME = re.compile(r"[^\s\x00-\x1f\x7f./\\\ud800-\udfff]{1,80}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_FIELDS = ("seed", "num_imgs", "batch_size", "format", "quality", "engine")
+
+
+def _as_text(indices: tuple[range, ...]) -> str:
+    """As "3,10-20"."""
+    return ",".join(
+        f"{part.start}-{part.stop - 1}" if len(part) > 1 else f"{part.start}" for part in indices
+    )
+
+
+def _from_text(text: str) -> tuple[range, ...]:
+    pairs = (part.partition("-") for part in text.split(",") if text)
+    return tuple(range(int(first), int(last or first) + 1) for first, _, last in pairs)
+
+
+def _shortened(value: Any) -> Any:
+    return f"{value[:40]}..." if isinstance(value, str) and len(value) > 40 else value
 
 
 def _sides(source: SourceInfo) -> str:
@@ -199,13 +264,16 @@ def draw_range(
 
 def draw_candidates(spec: DatasetSpec, indices: range) -> Iterator[tuple[int, Iterator[Params]]]:
     """(index, what `min_gradient` chooses from) for each of the indices."""
-    uniform = uniforms(spec.seed, indices.start, indices.stop)
-    for index, u in zip(indices, uniform, strict=True):
-        size = spec.sources[spec.source_index(index)].size
-        if spec.is_source(index):
-            yield index, iter([center_of(size)])
-        else:
-            yield index, candidates(spec.recipe, size, spec.seed, index, u)
+    position = indices.start
+    for origins in spec.origins(indices):
+        uniform = uniforms(spec.seed, origins.start, origins.stop)
+        for index, (origin, u) in enumerate(zip(origins, uniform, strict=True), position):
+            size = spec.sources[origin % len(spec.sources)].size
+            if spec.is_source(index):
+                yield index, iter([center_of(size)])
+            else:
+                yield index, candidates(spec.recipe, size, spec.seed, origin, u)
+        position += len(origins)
 
 
 def auto_batch_size(num_imgs: int, format: str) -> int:  # noqa: A002 - the flag's name

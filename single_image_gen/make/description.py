@@ -102,7 +102,7 @@ def params_lines(
     names = [source.class_name for source in spec.sources]
     for indices in ranges:
         for index, params in draw_range(spec, indices, contrasts):
-            source = index % len(names)
+            source = spec.source_index(index)
             line: dict[str, Any] = {
                 "index": index,
                 "class": names[source],

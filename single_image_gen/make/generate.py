@@ -53,7 +53,7 @@ from single_image_gen.workers.pool import open_pool
 from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from single_image_gen.dataset.spec import Format
     from single_image_gen.make.forecast import Forecast
@@ -97,7 +97,8 @@ def generate(
     targetpath: str | os.PathLike[str],
     *,
     recipe: Recipe = SCRIPT,
-    num_imgs: int = IMAGENET_SIZE,
+    num_imgs: int | None = None,
+    indices: Iterable[range] = (),
     seed: int = 0,
     format: Format = "folder",  # noqa: A002 - the flag's name
     quality: int = DEFAULT_QUALITY,
@@ -114,7 +115,9 @@ def generate(
         imgpath: source images: files, or folders searched for them.
         targetpath: the dataset's root; made if it is not there.
         recipe: the augmentations.
-        num_imgs: images in all, over all sources.
+        num_imgs: images in all, over all sources; None for 1,281,167, or for all of `indices`.
+        indices: make only these images of a larger dataset, in ascending order; their numbers in
+            this one start from 0.
         seed: 0 to 2^64 - 1.
         format: "folder" (JPEGs for ImageFolder) or "webdataset" (tars).
         quality: of the JPEGs, 1 to 100.
@@ -151,6 +154,9 @@ def generate(
     check_path(targetpath)
     engine = choose_engine(engine)
     seed = check_range("seed", seed, 0, MAX_SEED)
+    indices = tuple(IndexSet(indices))
+    if num_imgs is None:
+        num_imgs = sum(map(len, indices)) if indices else IMAGENET_SIZE
     num_imgs = check_range("num_imgs", num_imgs, 1, MAX_NUM_IMGS)
     paths = _find_sources(imgpath, num_sources, seed)
     with contextlib.ExitStack() as stack:
@@ -171,6 +177,7 @@ def generate(
             quality=quality,
             engine=engine,
             batch_size=batch_size or 0,
+            indices=indices,
         )
         check_gradients(sources, recipe)
         run = Run(spec, targetpath, sources, workers, options, batch_size is None)

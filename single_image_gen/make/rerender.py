@@ -61,23 +61,23 @@ class RerenderOptions:
 
 
 def locate(
-    spec: DatasetSpec, ranges: Iterable[range], imgpath: Sequence[str] | None = None
+    spec: DatasetSpec, numbers: Iterable[int], imgpath: Sequence[str] | None = None
 ) -> tuple[SourceInfo, ...]:
-    """The dataset's sources, with the current paths of those that these images need.
+    """The dataset's sources, some of them with their current paths.
 
     Args:
         spec: the dataset.
-        ranges: of the images' indices.
+        numbers: of the sources to find.
         imgpath: files or folders in which to find them by their SHA-256; None for the recorded
             paths.
 
     Raises:
-        SourceError: a source that is needed is not there, or has changed.
+        SourceError: one of them is not there, or has changed.
     """
-    infos = list(spec.sources)
-    needed = _sources_of(ranges, len(infos))
-    found = None if imgpath is None else _find_by_digest(imgpath, {infos[k].sha256 for k in needed})
-    for k in needed:
+    infos, numbers = list(spec.sources), list(numbers)
+    wanted = {infos[k].sha256 for k in numbers}
+    found = None if imgpath is None else _find_by_digest(imgpath, wanted)
+    for k in numbers:
         info = infos[k]
         if found is None:
             _check_unchanged(info)
@@ -89,11 +89,6 @@ def locate(
                 f"{info.class_name} (SHA-256 {info.sha256})"
             )
     return tuple(infos)
-
-
-def _sources_of(ranges: Iterable[range], num_sources: int) -> list[int]:
-    """The numbers of the sources that these images come from, in order."""
-    return sorted({k % num_sources for indices in ranges for k in indices[:num_sources]})
 
 
 def _find_by_digest(imgpath: Sequence[str], wanted: set[str]) -> dict[str, str]:
@@ -128,9 +123,10 @@ def open_needed_sources(
     Raises:
         SourceError: one of them is not there, has changed or cannot be decoded.
     """
-    infos = locate(spec, ranges, options.imgpath)
+    numbers = sorted(set().union(*map(spec.sources_of, ranges)))
+    infos = locate(spec, numbers, options.imgpath)
     sources = SharedSources(infos, max_pixels=options.max_pixels)
-    sources.load(_sources_of(ranges, len(infos)))
+    sources.load(numbers)
     return sources
 
 

@@ -123,7 +123,7 @@ def check_recorded_files(target: Target, spec: DatasetSpec, done: IndexSet) -> N
     needed: set[str] = set()
     for part in done:
         if spec.format == "folder":
-            needed.update(map(spec.class_name, part[: len(spec.sources)]))
+            needed.update(spec.sources[k].class_name for k in spec.sources_of(part))
         else:
             needed.update(map(tar_name, range(part.start // size, -(-part.stop // size))))
     missing = sorted(needed - set(target.names(parent))) if needed else []

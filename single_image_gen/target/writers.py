@@ -57,8 +57,8 @@ class FolderWriter(Writer):
     """`train/<class>/patch_<index>.jpg`, each in place as soon as it is whole."""
 
     def __enter__(self) -> Writer:
-        for index in self._batch[: len(self._spec.sources)]:
-            self._target.make_folder(f"{TRAIN}/{self._spec.class_name(index)}")
+        for k in self._spec.sources_of(self._batch):
+            self._target.make_folder(f"{TRAIN}/{self._spec.sources[k].class_name}")
         return self
 
     def write(self, sample: Sample) -> None:

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SMALL = ("--img_size", 16, "--threads", 1)
-# Section 1 of the design.
+# Section 1 of the design, and `index`, for the lists of `select`.
 FLAGS = """
     imgpath targetpath num_imgs img_size recipe deg shear cropfirst initcrop scale ratio hflip vflip
     jitter brightness contrast saturation hue randinterp include_sources seed threads batch_size
     format quality engine backend scheduler shard from overwrite accept_versions dry_run debug
-    max_pixels durable quiet num_sources min_gradient
+    max_pixels durable quiet num_sources min_gradient index
 """.split()  # noqa: SIM905 - a table of the design's, not code
 SWITCHES = ("cropfirst", "hflip", "vflip", "randinterp", "include_sources")
 

@@ -1,0 +1,133 @@
+"""A dataset of chosen images of a larger one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import generate, photo_pixels, tree_hash
+from PIL import Image
+
+from single_image_gen import SCRIPT
+from single_image_gen.check.verify import verify
+from single_image_gen.cli.main import main
+from single_image_gen.dataset.spec import DatasetSpec
+from single_image_gen.errors import DatasetMismatch, UsageError
+from single_image_gen.make.description import open_dataset
+from single_image_gen.workers.shard import Shard
+
+TINY = replace(SCRIPT, img_size=16, include_sources=True)
+LIST = [range(250, 251), range(3, 8), range(1), range(99, 101)]
+ORIGINS = [0, 3, 4, 5, 6, 7, 99, 100, 250]
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for k in range(3):
+        Image.fromarray(photo_pixels(60, 40, seed=k)).save(folder / f"{k}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("whole")
+    generate(photos, target, recipe=TINY, num_imgs=300, threads=1)
+    return target
+
+
+def bytes_of(target: Path) -> list[bytes]:
+    """Of each image, by index."""
+    return [path.read_bytes() for path in sorted(target.rglob("*.jpg"), key=lambda p: p.name)]
+
+
+def chosen(photos: Path, target: Path, **options: object) -> Path:
+    generate(photos, target, recipe=TINY, indices=LIST, **{"threads": 1, **options})
+    return target
+
+
+def test_the_images_are_those_of_the_larger_dataset(
+    photos: Path, whole: Path, tmp_path: Path
+) -> None:
+    made = bytes_of(chosen(photos, tmp_path))
+    everything = bytes_of(whole)
+    assert made == [everything[origin] for origin in ORIGINS]
+    assert verify(str(tmp_path), quiet=True).ok
+    assert open_dataset(str(tmp_path)).spec.indices == (
+        range(1),
+        range(3, 8),
+        range(99, 101),
+        range(250, 251),
+    )
+
+
+def test_bytes_do_not_depend_on_batches_workers_and_shards(photos: Path, tmp_path: Path) -> None:
+    expected = tree_hash(chosen(photos, tmp_path / "one"))
+    chosen(photos, tmp_path / "two", batch_size=2, threads=2, backend="threading")
+    for number in (1, 0):
+        chosen(photos, tmp_path / "three", batch_size=2, shard=Shard(number, 2, "test"))
+    for name in ("two", "three"):
+        assert tree_hash(tmp_path / name) == expected
+        assert verify(str(tmp_path / name), quiet=True).ok
+
+
+@pytest.mark.parametrize("kind", ["folder", "webdataset"])
+def test_it_can_be_verified_repaired_and_rendered(
+    photos: Path, whole: Path, tmp_path: Path, kind: str
+) -> None:
+    target = chosen(photos, tmp_path / "out", format=kind)
+    before = tree_hash(target)
+    pattern = "*.jpg" if kind == "folder" else "*.tar"
+    min(target.rglob(pattern)).write_bytes(b"damaged")
+    assert main(["verify", str(target), "--quiet"]) == 1
+    assert main(["verify", str(target), "--repair", "--quiet"]) == 0
+    assert tree_hash(target) == before
+    again = tmp_path / "again"
+    arguments = ["--index", "6-8", "--targetpath", str(again), "--quiet"]
+    assert main(["render", str(target / "dataset.json"), *arguments]) == 0
+    assert bytes_of(again) == [bytes_of(whole)[origin] for origin in ORIGINS[6:]]
+
+
+def test_a_list_of_a_list_is_of_the_first_dataset(
+    photos: Path, whole: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "list").write_text("".join(f"{origin}\n" for origin in reversed(ORIGINS)))
+    one, two, copy = (str(tmp_path / name) for name in ("one", "two", "copy"))
+    listed = ["--index", str(tmp_path / "list"), "--targetpath", one, "--threads", "1"]
+    assert main(["--from", str(whole / "dataset.json"), *listed, "--quiet"]) == 0
+    common = ["--threads", "1", "--quiet"]
+    assert (
+        main(["--from", f"{one}/dataset.json", "--index", "1,8", "--targetpath", two, *common]) == 0
+    )
+    assert main(["--from", f"{two}/dataset.json", "--targetpath", copy, *common]) == 0
+    everything = bytes_of(whole)
+    assert bytes_of(Path(two)) == bytes_of(Path(copy)) == [everything[3], everything[250]]
+
+
+def test_another_list_is_another_dataset(photos: Path, tmp_path: Path) -> None:
+    chosen(photos, tmp_path)
+    with pytest.raises(DatasetMismatch, match=r"indices: 0,3-7,99-100,250 there, 5 asked for"):
+        generate(photos, tmp_path, recipe=TINY, indices=[range(5, 6)], threads=1)
+    with pytest.raises(DatasetMismatch, match=r"indices: 0,3-7,99-100,250 there, all asked for"):
+        generate(photos, tmp_path, recipe=TINY, num_imgs=9, threads=1)
+
+
+def test_the_number_of_images_is_that_of_the_list(
+    photos: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match="num_imgs must be 9, the number of indices, got 10"):
+        chosen(photos, tmp_path, num_imgs=10)
+    start = ["--from", str(whole / "dataset.json"), "--targetpath", str(tmp_path)]
+    for arguments, error in (
+        (["--index", "5", "--num_imgs", "1"], "--num_imgs: --index says which"),
+        (["--index", "300"], "--index must be 0 to 299"),
+    ):
+        assert main([*start, *arguments]) == 2
+        assert error in capsys.readouterr().err
+
+
+def test_without_a_list_the_description_is_as_it_was(whole: Path) -> None:
+    spec = open_dataset(str(whole)).spec
+    assert "indices" not in spec.as_json()
+    assert DatasetSpec.from_json(spec.as_json()) == spec
