@@ -159,7 +159,12 @@ def test_a_command_does_what_it_is_there_for(
             assert len(tar.getnames()) == 3 * COUNT
     elif argv[0] == "--imgpath":
         assert len(images_below(target)) == COUNT
-    if argv[0] == "--from":
+    if argv[0] == "--from" and "--index" in argv:
+        whole = {path.read_bytes() for path in images_below(place.folder / place.dataset)}
+        chosen = [path.read_bytes() for path in images_below(target)]
+        assert len(chosen) == len((place.folder / "best.txt").read_text().split())
+        assert whole.issuperset(chosen)
+    elif argv[0] == "--from":
         assert tree_hash(target) == tree_hash(place.folder / place.dataset)
     if argv[0] == "render":
         for path in target.rglob("*.jpg"):
