@@ -1,6 +1,9 @@
-"""Numbers, names and errors in the words that people read."""
+"""Numbers, names and errors in the words that people read, and the way to stderr."""
 
 from __future__ import annotations
+
+import contextlib
+import sys
 
 MAX_LINE = 4000  # characters of a message
 LINE_END = 500  # of them kept from the end of a longer one
@@ -47,3 +50,10 @@ def reason(error: BaseException) -> str:
     """The error in words, without the path that the message starts with anyway."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split()) or type(error).__name__
+
+
+def print_to_stderr(text: str) -> None:
+    """Write to stderr; errors are ignored, as there is no other place to report them."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()

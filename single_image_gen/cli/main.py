@@ -19,7 +19,6 @@ from single_image_gen.cli.output import (
     open_standard_streams,
     print_lines,
     print_message,
-    print_to_stderr,
 )
 from single_image_gen.errors import (
     FAILED,
@@ -30,6 +29,7 @@ from single_image_gen.errors import (
     SingleImageGenError,
     UsageError,
 )
+from single_image_gen.text import print_to_stderr
 from single_image_gen.workers.signals import Terminated, ended_by_signals
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from single_image_gen.errors import Notice, SingleImageGenWarning
-from single_image_gen.text import one_line, printable
+from single_image_gen.text import one_line, print_to_stderr, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,12 +68,6 @@ def abandon_stdout() -> None:
 def print_message(message: str) -> None:
     """Write a message to stderr, on one line."""
     print_to_stderr(f"{PROG}: {one_line(message)}\n")
-
-
-def print_to_stderr(text: str) -> None:
-    """Write to stderr; errors are ignored, as there is no other place to report them."""
-    with contextlib.suppress(OSError):
-        sys.stderr.write(text)
 
 
 @contextlib.contextmanager

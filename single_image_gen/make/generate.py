@@ -194,7 +194,10 @@ def generate(
         if pool is None:
             pending = itertools.islice(survey.plan.pending(survey.done), MAX_THREADS)
             tasks = sum(1 for _ in pending)
-            pool = stack.enter_context(open_pool(workers, tasks, survey.images))
+            # without pending images no cluster is needed: the contact sheet is made here
+            pool = stack.enter_context(
+                open_pool(workers if tasks else Workers(1), tasks, survey.images)
+            )
         return _make_dataset(run, pool)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from single_image_gen.text import counted
+from single_image_gen.text import counted, print_to_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ class Progress:
                 self._first = now, done  # the rate is measured without the start of the workers
             if self._lines and now - self._shown >= SECONDS_BETWEEN_LINES:
                 self._shown = now
-                print(self._line(done, now), file=sys.stderr, flush=True)
+                print_to_stderr(f"{self._line(done, now)}\n")
 
     def _line(self, done: int, now: float) -> str:
         line = f"{done:,}/{counted(self._total, self._unit)}"

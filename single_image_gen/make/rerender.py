@@ -15,7 +15,8 @@ from single_image_gen.photo.find import file_digest, find_sources
 from single_image_gen.photo.memory import SharedSources
 from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
-from single_image_gen.target.layout import DATASET, WORK, patch_name
+from single_image_gen.target.layout import DATASET, patch_name
+from single_image_gen.target.lock import RunLock
 from single_image_gen.target.preflight import check_path, refusing_unusable
 from single_image_gen.workers import Workers
 from single_image_gen.workers.pool import open_pool, usable_cpus
@@ -175,12 +176,13 @@ def render_files(
     with refusing_unusable(targetpath):
         os.makedirs(targetpath, exist_ok=True)
     work = Work(spec, os.path.abspath(targetpath), sources, durable=False)
-    ours = not os.path.lexists(os.path.join(targetpath, WORK))
-    try:
-        return _render_all(work, ranges, options)
-    finally:
-        if ours:
-            with Target(work.targetpath) as target:
+    with Target(work.targetpath) as target, RunLock(target) as lock:
+        with refusing_unusable(targetpath):
+            lock.share()
+        try:
+            return _render_all(work, ranges, options)
+        finally:
+            if lock.take():  # otherwise another command writes there, which removes it
                 target.remove_work()
 
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import importlib
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -174,6 +175,9 @@ def _import(module: str) -> None:
     importlib.import_module(module)
 
 
+_pipe_numbers = itertools.count()
+
+
 class _PipeCounter:
     """Counts images that other processes report: each writes a byte per image to a pipe.
 
@@ -185,7 +189,10 @@ class _PipeCounter:
         os.set_blocking(read, False)
         self._read, self._write = FileIO(read, "rb"), FileIO(write, "wb")
         self._total = 0
-        self.report = functools.partial(_report_to_pipe, f"/proc/{os.getpid()}/fd/{write}")
+        # workers keep a pipe open, but the number of its descriptor may be used again
+        self.report = functools.partial(
+            _report_to_pipe, f"/proc/{os.getpid()}/fd/{write}", next(_pipe_numbers)
+        )
 
     def total(self) -> int:
         while data := self._read.read(2**16):
@@ -197,13 +204,13 @@ class _PipeCounter:
         self._write.close()
 
 
-def _report_to_pipe(path: str, images: int) -> None:
+def _report_to_pipe(path: str, pipe: int, images: int) -> None:
     with contextlib.suppress(OSError):
-        _open_pipe(path).write(bytes(images))  # what a full pipe does not take is not counted
+        _open_pipe(path, pipe).write(bytes(images))  # bytes that do not fit in it are dropped
 
 
 @functools.lru_cache(maxsize=1)
-def _open_pipe(path: str) -> FileIO:
+def _open_pipe(path: str, _pipe: int) -> FileIO:
     flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
     return FileIO(path, "wb", opener=lambda name, _: os.open(name, flags))
 

@@ -94,7 +94,7 @@ class _Ending:
         for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         self.error = Terminated() if number == signal.SIGTERM else Interrupted()
-        # errors of what is interrupted are no news to the user
+        # suppress errors caused by the interruption
         sys.unraisablehook = threading.excepthook = _ignore
         raise self.error
 
@@ -135,7 +135,8 @@ class _Ending:
             return
         code = CODES[number]
         if not self.reported:
-            os.write(2, f"{self._messages[code]}\n".encode())
+            with contextlib.suppress(OSError):  # the process must end all the same
+                os.write(2, f"{self._messages[code]}\n".encode())
         # an import could wait for one in the main thread
         processes = sys.modules.get("multiprocessing")
         for child in processes.active_children() if processes else ():

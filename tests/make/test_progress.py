@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 from typing import TYPE_CHECKING
@@ -78,3 +79,17 @@ def test_quiet_shows_nothing(clock: list[float], capsys: pytest.CaptureFixture[s
         clock[0] += 60
         running.add(10)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EPIPE])
+def test_a_stderr_that_cannot_be_written_to_does_not_end_the_run(
+    code: int, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(code, "broken")
+
+    monkeypatch.setattr(sys, "stderr", Broken())
+    with Progress(100, 0) as running:
+        clock[0] += 60
+        running.add(10)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from single_image_gen.draw.params import draw_params
 from single_image_gen.make.description import open_dataset, params_lines, parse_ranges
 from single_image_gen.make.rerender import RerenderOptions, render_files, split
 from single_image_gen.photo.source import SourceInfo
+from single_image_gen.target.files import StagedFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -303,3 +305,30 @@ def test_render_decodes_each_source_once_for_all_its_workers(
     spec = open_dataset(str(whole)).spec
     render_files(spec, [range(COUNT)], str(tmp_path / "again"), RerenderOptions(threads=2))
     assert len(decoded) == 2
+
+
+def test_a_render_leaves_the_files_of_another_one_alone(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, target = open_dataset(str(whole)).spec, tmp_path / "again"
+    staged, ended = threading.Event(), threading.Event()
+    options = RerenderOptions(threads=1)
+    other = threading.Thread(target=render_files, args=(spec, [range(1)], str(target), options))
+    commit = StagedFile.commit
+
+    def commit_in_turn(self: StagedFile, **options: bool) -> bool:
+        """The other render begins during the first file of this one, and ends after it."""
+        if threading.current_thread() is other:
+            staged.set()
+            assert ended.wait(20)
+        elif other.ident is None:
+            other.start()
+            assert staged.wait(20)
+        return commit(self, **options)
+
+    monkeypatch.setattr(StagedFile, "commit", commit_in_turn)
+    render_files(spec, [range(1, 4)], str(target), options)
+    ended.set()
+    other.join()
+    assert len(rendered(target)) == 4
+    assert not list(target.glob(".*"))

@@ -23,7 +23,7 @@ from single_image_gen import PAPER, SCRIPT
 from single_image_gen.cli.main import main
 from single_image_gen.draw.params import draw_params
 from single_image_gen.engines import load_engine
-from single_image_gen.errors import Notice, UsageError
+from single_image_gen.errors import BackendError, Notice, UsageError
 from single_image_gen.photo.source import load_source
 from single_image_gen.target.files import Target
 from single_image_gen.target.lock import RunLock
@@ -257,6 +257,21 @@ def test_the_target_may_be_relative_and_deep(
     summary = generate(photo, "a/b/../c/", recipe=TINY, num_imgs=2, threads=1)
     assert len(images_below(tmp_path / "a" / "c")) == 2  # the name is used as given
     assert Path(summary.targetpath).samefile(tmp_path / "a" / "c")
+
+
+def test_a_finished_dataset_needs_no_backend(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)  # importing it raises ImportError
+    generate(photo, tmp_path, recipe=TINY, num_imgs=20, threads=1)
+    before = tree_hash(tmp_path)
+    assert generate(photo, tmp_path, recipe=TINY, num_imgs=20, backend="dask").made == 0
+    (tmp_path / "preview.png").unlink()
+    assert generate(photo, tmp_path, recipe=TINY, num_imgs=20, backend="dask").made == 0
+    assert tree_hash(tmp_path) == before
+    with pytest.raises(BackendError, match="single-image-gen\\[dask\\]"):
+        generate(photo, tmp_path, recipe=TINY, num_imgs=40, backend="dask")
+    assert tree_hash(tmp_path) == before
 
 
 # --- sharing the work

@@ -118,6 +118,17 @@ def test_images_are_counted_before_their_task_ends(backend: str, tmp_path: Path)
     assert results == [700, 700]
 
 
+@LOCAL
+def test_images_of_a_later_pool_are_counted_too(backend: str, tmp_path: Path) -> None:
+    end = tmp_path / "end"
+    end.touch()
+    task = functools.partial(report_and_wait, images=7, path=str(end))
+    for _ in range(2):  # processes are kept, and the second pipe has the number of the first
+        with open_pool(Workers(2, backend), 2) as pool:
+            assert list(pool.run(work_of(), [task, task])) == [7, 7]
+            assert pool.reported() == 14
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @LOCAL
 def test_an_error_of_a_task_comes_through_and_stops_the_others(
