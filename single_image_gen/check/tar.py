@@ -38,7 +38,7 @@ def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> Checked
     try:
         fd, size = target.open_regular(tar)
         with open(fd, "rb", BUFFER) as file:
-            actual = _read(file, spec, record.indices)
+            actual = _read(file, size, spec, record.indices)
             if actual is not None and actual.digest == record.digest:
                 return Checked(record, actual, (), (), record.count, size)
             findings, bad = _compare(file, size, spec, record)
@@ -54,14 +54,14 @@ def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> Checked
 def record_of_tar(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:
     """The record of a tar as it is; None if it cannot be read or is not laid out as written."""
     try:
-        fd, _ = target.open_regular(tar_name(batch.start // spec.batch_size))
+        fd, size = target.open_regular(tar_name(batch.start // spec.batch_size))
         with open(fd, "rb", BUFFER) as file:
-            return _read(file, spec, batch)
+            return _read(file, size, spec, batch)
     except OSError:
         return None
 
 
-def _read(file: BinaryIO, spec: DatasetSpec, batch: range) -> BatchRecord | None:
+def _read(file: BinaryIO, size: int, spec: DatasetSpec, batch: range) -> BatchRecord | None:
     """The record of a tar as it is; None if it is not laid out as the program writes it.
 
     Of the headers only the sizes are read: the digest covers the rest.
@@ -77,6 +77,8 @@ def _read(file: BinaryIO, spec: DatasetSpec, batch: range) -> BatchRecord | None
         for index in batch:
             for ending in ("cls", "jpg", "json"):
                 length = int(take(BLOCK)[124:135], 8)
+                if not 0 <= length <= size - builder.bytes:  # `read` would allocate it all
+                    return None
                 data = take(-(-length // BLOCK) * BLOCK)
                 if ending == "jpg":
                     builder.add_image(index, memoryview(data)[:length])

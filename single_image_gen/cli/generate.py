@@ -110,7 +110,8 @@ def _take_from(flags: dict[str, Any], what: dict[str, Any]) -> DatasetSpec:
             f"--num_imgs: the dataset of {path} has the {spec.num_imgs} images of a list, "
             f"got {what['num_imgs']}"
         )
-    sources = locate(spec, range(len(spec.sources)), what.get("imgpath"))
+    numbers = range(len(spec.sources))
+    sources = locate(spec, numbers, what.get("imgpath"), flags["max_pixels"])
     what["imgpath"] = [source.path for source in sources]
     what["known"] = spec.sources
     return spec

@@ -158,7 +158,7 @@ def generate(
     if num_imgs is None:
         num_imgs = sum(map(len, indices)) if indices else IMAGENET_SIZE
     num_imgs = check_range("num_imgs", num_imgs, 1, MAX_NUM_IMGS)
-    paths = _find_sources(imgpath, num_sources, seed)
+    paths = _find_sources(imgpath, num_sources, seed, options.max_pixels)
     with contextlib.ExitStack() as stack:
         pool = None
         if not options.dry_run and not os.path.lexists(os.path.join(targetpath, DATASET)):
@@ -205,12 +205,14 @@ def _find_sources(
     imgpath: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     num_sources: int | None,
     seed: int,
+    max_pixels: int,
 ) -> list[str]:
     given = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
     paths = [os.fspath(path) for path in given]
     if num_sources is None:
         return find_sources(paths)
-    return select_sources(paths, check_range("num_sources", num_sources, 1, MAX_NUM_IMGS), seed)
+    num_sources = check_range("num_sources", num_sources, 1, MAX_NUM_IMGS)
+    return select_sources(paths, num_sources, seed, max_pixels)
 
 
 def _open_sources(
@@ -294,8 +296,8 @@ def _begin(target: Target, lock: RunLock, run: Run) -> tuple[DatasetMetadata, Jo
     lock.share()
     contents = read_target(target)
     _warn_of_faults(target, contents.journal.faults)
-    joined = run.join(target, contents)
-    return register_dataset(target, contents, joined), contents.journal
+    join = functools.partial(run.join, target)
+    return register_dataset(target, contents, join), contents.journal
 
 
 def _overwrite(target: Target, lock: RunLock, run: Run) -> DatasetMetadata:

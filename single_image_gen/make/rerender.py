@@ -62,7 +62,7 @@ class RerenderOptions:
 
 
 def locate(
-    spec: DatasetSpec, numbers: Iterable[int], imgpath: Sequence[str] | None = None
+    spec: DatasetSpec, numbers: Iterable[int], imgpath: Sequence[str] | None, max_pixels: int
 ) -> tuple[SourceInfo, ...]:
     """The dataset's sources, some of them with their current paths.
 
@@ -71,42 +71,51 @@ def locate(
         numbers: of the sources to find.
         imgpath: files or folders in which to find them by their SHA-256; None for the recorded
             paths.
+        max_pixels: refuse a larger file than such an image may have.
 
     Raises:
         SourceError: one of them is not there, or has changed.
     """
     infos, numbers = list(spec.sources), list(numbers)
     wanted = {infos[k].sha256 for k in numbers}
-    found = None if imgpath is None else _find_by_digest(imgpath, wanted)
+    found, refused = ({}, []) if imgpath is None else _find_by_digest(imgpath, wanted, max_pixels)
     for k in numbers:
         info = infos[k]
-        if found is None:
-            _check_unchanged(info)
+        if imgpath is None:
+            _check_unchanged(info, max_pixels)
         elif info.sha256 in found:
             infos[k] = replace(info, path=found[info.sha256])
         else:
             raise SourceError(
-                f"no file in --imgpath {' '.join(imgpath or ())} is the source of class "
+                f"no file in --imgpath {' '.join(imgpath)} is the source of class "
                 f"{info.class_name} (SHA-256 {info.sha256})"
+                + "".join(f"; not read: {error}" for error in refused[:1])
             )
     return tuple(infos)
 
 
-def _find_by_digest(imgpath: Sequence[str], wanted: set[str]) -> dict[str, str]:
-    """A path for each of the wanted digests that is found."""
+def _find_by_digest(
+    imgpath: Sequence[str], wanted: set[str], max_pixels: int
+) -> tuple[dict[str, str], list[SourceError]]:
+    """A path for each of the wanted digests that is found, and why files could not be read."""
     found: dict[str, str] = {}
+    refused: list[SourceError] = []
     for path in find_sources(imgpath):
-        digest = file_digest(path)
+        try:
+            digest = file_digest(path, max_pixels)
+        except SourceError as error:  # perhaps of another file than those wanted
+            refused.append(error)
+            continue
         if digest in wanted:
             found.setdefault(digest, path)
             if len(found) == len(wanted):
                 break
-    return found
+    return found, refused
 
 
-def _check_unchanged(info: SourceInfo) -> None:
+def _check_unchanged(info: SourceInfo, max_pixels: int) -> None:
     try:
-        digest = file_digest(info.path)
+        digest = file_digest(info.path, max_pixels)
     except SourceError as error:
         raise SourceError(f"{error}: say with --imgpath where this source is now") from None
     if digest != info.sha256:
@@ -125,7 +134,7 @@ def open_needed_sources(
         SourceError: one of them is not there, has changed or cannot be decoded.
     """
     numbers = sorted(set().union(*map(spec.sources_of, ranges)))
-    infos = locate(spec, numbers, options.imgpath)
+    infos = locate(spec, numbers, options.imgpath, options.max_pixels)
     sources = SharedSources(infos, max_pixels=options.max_pixels)
     sources.load(numbers)
     return sources

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import re
@@ -28,7 +29,9 @@ SUFFIXES = frozenset(
 DATASET_IMAGES = ("train", "preview.png")  # beside a dataset.json
 RENDERED_IMAGE = re.compile(r"patch_\d{7,13}\.jpg")
 
-MAX_FILE_BYTES = 2**31  # of a file that is hashed to know it
+# The largest file of an image: uncompressed, four channels of 16 bits, and metadata.
+BYTES_PER_PIXEL = 8
+METADATA_BYTES = 64 * 2**20
 MAX_NAME_BYTES = 80  # of a class; with index and ending, a tar's member may have 100
 # Hugging Face's `datasets` takes these for the name of a split where no letter adjoins them.
 SPLIT_NAME = re.compile(
@@ -54,7 +57,7 @@ def find_sources(paths: Sequence[str]) -> list[str]:
     return [path for path, _ in _find(paths)]
 
 
-def select_sources(paths: Sequence[str], num_sources: int, seed: int) -> list[str]:
+def select_sources(paths: Sequence[str], num_sources: int, seed: int, max_pixels: int) -> list[str]:
     """Find the image files that `paths` name, and draw some of them at random.
 
     Files are ranked by a hash of the seed and of their path below the folder that was given (or
@@ -65,6 +68,7 @@ def select_sources(paths: Sequence[str], num_sources: int, seed: int) -> list[st
         paths: as for `find_sources`.
         num_sources: how many files to draw, 1 to the number of files found.
         seed: of the draw.
+        max_pixels: refuse a larger file than such an image may have, if it is to be hashed.
 
     Returns:
         Absolute paths, in the order of `find_sources`.
@@ -79,12 +83,13 @@ def select_sources(paths: Sequence[str], num_sources: int, seed: int) -> list[st
             f"num_sources must be 1 to {len(found)}, the number of images found in "
             f"{' '.join(paths)}, got {num_sources}"
         )
+    digest = functools.partial(file_digest, max_pixels=max_pixels)
     same_key: defaultdict[str, list[str]] = defaultdict(list)
     for path, key in found.items():
         same_key[key].append(path)
     ranks: dict[str, bytes] = {}
     for key, files in same_key.items():
-        for k, path in enumerate(sorted(files, key=file_digest) if len(files) > 1 else files):
+        for k, path in enumerate(sorted(files, key=digest) if len(files) > 1 else files):
             text = f"{seed}/{k}/{key}"
             ranks[path] = hashlib.sha256(text.encode(errors="surrogateescape")).digest()
     chosen = set(sorted(found, key=ranks.__getitem__)[:num_sources])
@@ -152,18 +157,23 @@ def _is_dataset(folder: str) -> bool:
         return False
 
 
-def file_digest(path: str, max_bytes: int = MAX_FILE_BYTES) -> str:
+def max_file_bytes(max_pixels: int) -> int:
+    """The most bytes that the file of an image of `max_pixels` pixels may have."""
+    return max_pixels * BYTES_PER_PIXEL + METADATA_BYTES
+
+
+def file_digest(path: str, max_pixels: int) -> str:
     """SHA-256 of a regular file's bytes, in hexadecimal.
 
     Args:
         path: the file.
-        max_bytes: a larger file is refused before it is read.
+        max_pixels: refuse a larger file than such an image may have, before it is read.
 
     Raises:
         SourceError: it is no regular file, too large, or cannot be read.
     """
     digest = hashlib.sha256()
-    with open_regular_file(path, max_bytes) as file:
+    with open_regular_file(path, max_file_bytes(max_pixels)) as file:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()

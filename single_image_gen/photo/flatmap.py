@@ -13,8 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from single_image_gen.errors import SourceError, UsageError
-from single_image_gen.photo.find import MAX_FILE_BYTES, open_regular_file
+from single_image_gen.photo.find import max_file_bytes, open_regular_file
 from single_image_gen.photo.suitability import FLAT
+from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.text import printable
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def check_map_path(path: str) -> None:
     if not os.path.lexists(path):
         return
     try:
-        with open_regular_file(path, MAX_FILE_BYTES) as file, Image.open(file) as image:
+        with open_regular_file(path, max_file_bytes(MAX_PIXELS)) as file, Image.open(file) as image:
             is_map = image.info.get("Software") == SOFTWARE
     except (SourceError, OSError, Image.DecompressionBombError):
         is_map = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from single_image_gen.errors import SourceError, SourceWarning, notify
 from single_image_gen.photo.decode import DecodeError, decode
-from single_image_gen.photo.find import class_names, open_regular_file
+from single_image_gen.photo.find import class_names, max_file_bytes, open_regular_file
 from single_image_gen.recipe import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from single_image_gen.photo.room import Room
 
     Pixels = srgb.Pixels
-
-# What the largest allowed image could fill uncompressed: four channels of 16 bits, and metadata.
-BYTES_PER_PIXEL = 8
-METADATA_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -120,8 +116,3 @@ def load_source(
     name = class_name or class_names([path])[0]
     info = SourceInfo(name, os.path.abspath(path), width, height, digest)
     return Source(info, pixels)
-
-
-def max_file_bytes(max_pixels: int) -> int:
-    """The most bytes that the file of an image of `max_pixels` pixels may have."""
-    return max_pixels * BYTES_PER_PIXEL + METADATA_BYTES

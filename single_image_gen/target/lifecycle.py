@@ -37,7 +37,7 @@ from single_image_gen.target.versions import version_differences
 from single_image_gen.target.writers import info_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.lock import RunLock
@@ -160,22 +160,27 @@ def _refusal(
 
 
 def register_dataset(
-    target: Target, contents: TargetContents, joined: DatasetMetadata
+    target: Target, contents: TargetContents, join: Callable[[TargetContents], DatasetMetadata]
 ) -> DatasetMetadata:
-    """Write what `join_dataset` gave to dataset.json, unless it says so already; what it says now.
+    """Write dataset.json, unless it says so already; returns what it says now.
+
+    Args:
+        target: the target.
+        contents: what it holds.
+        join: `join_dataset` with the options of the run; called again with the new contents if
+            another run has begun a dataset in the meantime.
 
     Raises:
-        DatasetMismatch: another run has begun another dataset in the meantime.
+        DatasetMismatch: as `join`.
     """
-    there = contents.metadata
+    there, joined = contents.metadata, join(contents)
     if there is None:
         if contents.journal.faults:
             target.remove_file(DATASET)
         if target.place_new(joined.as_bytes(), DATASET):
             return joined
         there = target_metadata(target) or joined
-        now = TargetContents(there, JournalContents())
-        joined = join_dataset(target, now, joined, keep_batch_size=False, accept_versions=False)
+        joined = join(TargetContents(there, JournalContents()))
     if (joined.spec.num_imgs, joined.accepted) != (there.spec.num_imgs, there.accepted):
         target.place(joined.as_bytes(), DATASET, flush=True)
     return joined

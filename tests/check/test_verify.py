@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from damage import (
     truncate,
 )
 
+from single_image_gen.check.finding import Finding
 from single_image_gen.check.verify import verify
 from single_image_gen.cli.main import main
 from single_image_gen.errors import SingleImageGenWarning
@@ -248,6 +250,33 @@ def test_damage_is_named_and_repaired_byte_for_byte(
 def test_the_intact_images_of_a_damaged_tar_are_counted(damage, intact: int, tars: Path) -> None:
     damage(tars)
     assert verify(tars).intact == intact
+
+
+def test_a_damaged_size_allocates_no_memory(tars: Path) -> None:
+    with (tars / SHARD).open("r+b") as file:
+        file.seek(124)
+        file.write(b"7" * 11)  # 8.6 GB
+    tracemalloc.start()
+    try:
+        assert {file for _, file in found(tars)} == {SHARD}
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_findings_are_not_compared_with_each_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    for index in range(10):
+        flip(folder / patch(index), 50)
+
+    def compare(*_: object) -> bool:
+        raise AssertionError("so many comparisons as the square of the findings")
+
+    monkeypatch.setattr(Finding, "__eq__", compare)
+    assert main(["verify", str(folder)]) == 1
+    assert main(["verify", str(folder), "--repair"]) == 0
+    assert capsys.readouterr().out.count("repaired: ") == 10
 
 
 def test_a_broken_structure_is_one_finding_with_its_place(tars: Path) -> None:

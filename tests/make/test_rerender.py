@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from conftest import edit_dataset_json, generate, images_below, photo_pixels
 from PIL import Image
 
+import single_image_gen.photo.find
 import single_image_gen.photo.source
 from single_image_gen import PAPER, SCRIPT
 from single_image_gen.cli.main import main
@@ -237,6 +239,36 @@ def test_render_finds_moved_sources_by_their_digest(
     assert main([*arguments, "--imgpath", str(moved)]) == 0
     for name, data in rendered(tmp_path / "again").items():
         assert (whole / "train" / name).read_bytes() == data
+
+
+@pytest.mark.parametrize("imgpath", [False, True], ids=["recorded", "imgpath"])
+def test_max_pixels_bounds_the_file_of_a_source(
+    imgpath: bool,
+    whole: Path,
+    photos: Path,
+    tmp_path: Path,
+    capsys,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(single_image_gen.photo.find, "METADATA_BYTES", -100_000)  # both are smaller
+    arguments = ["render", str(whole), "--index", "4", "--targetpath", str(tmp_path / "again")]
+    arguments += ["--imgpath", str(photos)] if imgpath else []
+    assert main([*arguments, "--max_pixels", "12500"]) == 2
+    error = capsys.readouterr().err
+    assert "more than a source may have" in error
+    assert "by --max_pixels" in error
+    assert main([*arguments, "--max_pixels", "100000"]) == 0
+
+
+def test_a_search_goes_on_after_a_file_that_is_too_large(
+    whole: Path, photos: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    (folder / "a.png").touch()
+    os.truncate(folder / "a.png", 10**12)
+    arguments = ["render", str(whole), "--index", "4", "--imgpath", str(folder)]
+    assert main([*arguments, "--targetpath", str(tmp_path / "again")]) == 0
 
 
 def test_render_needs_only_the_sources_of_its_images(

@@ -19,6 +19,7 @@ from single_image_gen.photo.find import (
     name_sources,
     select_sources,
 )
+from single_image_gen.recipe import MAX_PIXELS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,8 +62,8 @@ def test_a_file_of_terabytes_is_not_hashed(tmp_path: Path) -> None:
     path.touch()
     os.truncate(path, 2 * 10**12)
     with pytest.raises(SourceError, match=r"2\.0 TB, more than a source may have"):
-        file_digest(str(path))
-    assert file_digest(__file__, max_bytes=10**6)
+        file_digest(str(path), MAX_PIXELS)
+    assert file_digest(__file__, 1)
 
 
 # --- drawing some of them ------------------------------------------------------------------------
@@ -78,7 +79,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def drawn(paths: list[Path], num_sources: int, seed: int = 0) -> list[str]:
-    return [os.path.basename(p) for p in select_sources([str(p) for p in paths], num_sources, seed)]
+    found = select_sources([str(p) for p in paths], num_sources, seed, MAX_PIXELS)
+    return [os.path.basename(path) for path in found]
+
+
+def digests(paths: list[str]) -> set[str]:
+    return {file_digest(path, MAX_PIXELS) for path in paths}
 
 
 def test_the_draw_is_the_same_on_every_machine(folder: Path) -> None:
@@ -112,23 +118,23 @@ def test_files_of_one_name_are_told_apart_by_their_content(tmp_path: Path) -> No
         path.parent.mkdir(parents=True)
         path.write_bytes(bytes([k]))
     folders = [str(tmp_path / f"a/{k}") for k in range(8)]
-    first = {file_digest(path) for path in select_sources(folders, 3, 0)}
+    first = digests(select_sources(folders, 3, 0, MAX_PIXELS))
     for k in range(4):  # the same files at other places
         os.rename(tmp_path / f"a/{k}/x.png", tmp_path / "swap")
         os.rename(tmp_path / f"a/{7 - k}/x.png", tmp_path / f"a/{k}/x.png")
         os.rename(tmp_path / "swap", tmp_path / f"a/{7 - k}/x.png")
-    assert {file_digest(path) for path in select_sources(folders, 3, 0)} == first
+    assert digests(select_sources(folders, 3, 0, MAX_PIXELS)) == first
     assert len(first) == 3
 
 
 def test_a_file_named_twice_is_drawn_once(folder: Path) -> None:
-    assert len(set(select_sources([str(folder), str(folder)], 12, 0))) == 12
+    assert len(set(select_sources([str(folder), str(folder)], 12, 0, MAX_PIXELS))) == 12
 
 
 @pytest.mark.parametrize("number", [0, -1, 13])
 def test_more_than_there_are_cannot_be_drawn(number: int, folder: Path) -> None:
     with pytest.raises(UsageError, match=f"1 to 12, .*got {number}"):
-        select_sources([str(folder)], number, 0)
+        select_sources([str(folder)], number, 0, MAX_PIXELS)
 
 
 # --- names that no reader misreads ---------------------------------------------------------------

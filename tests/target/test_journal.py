@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import generate, images_below, photo_pixels, sealed, tree_hash
@@ -26,10 +26,19 @@ from single_image_gen.photo.source import SourceInfo
 from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import BatchRecord, read_journal, write_marker
-from single_image_gen.target.lifecycle import finish_dataset, read_target, register_dataset
+from single_image_gen.target.lifecycle import (
+    TargetContents,
+    finish_dataset,
+    join_dataset,
+    read_target,
+    register_dataset,
+)
 from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import DatasetMetadata, parse_metadata, target_metadata
 from single_image_gen.target.versions import current_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 COUNT = 50
 SMALL = replace(SCRIPT, img_size=16)
@@ -593,7 +602,7 @@ OTHER_SPECS: dict[str, dict[str, Any]] = {
 
 
 def test_the_digest_of_a_spec_is_the_same_everywhere() -> None:
-    assert DatasetSpec((INFO,), SMALL).digest == "527865b669d1561d"
+    assert DatasetSpec((INFO,), SMALL).digest == "bc748609607d99ad"
 
 
 @pytest.mark.parametrize("name", OTHER_SPECS)
@@ -864,6 +873,33 @@ def spec(source: Path) -> DatasetSpec:
     return DatasetSpec(sources=(load_source(str(source)).info,), recipe=SMALL, num_imgs=COUNT)
 
 
+def joining(
+    target: Target, asked: DatasetMetadata, *, keep: bool = False, accept: bool = False
+) -> Callable[[TargetContents], DatasetMetadata]:
+    return lambda contents: join_dataset(
+        target, contents, asked, keep_batch_size=keep, accept_versions=accept
+    )
+
+
+def test_a_run_that_another_one_precedes_joins_it_with_its_own_options(
+    spec: DatasetSpec, tmp_path: Path
+) -> None:
+    tars = replace(spec, format="webdataset", batch_size=20)
+    mine = DatasetMetadata(tars, {"kernel": "2"})
+    other = DatasetMetadata(replace(tars, batch_size=10), {"kernel": "1"})
+    with Target(str(tmp_path)) as handle:
+        empty = read_target(handle)
+        (tmp_path / "dataset.json").write_bytes(other.as_bytes())
+        with pytest.raises(DatasetMismatch, match="batch_size: 10 there, 20 asked for"):
+            register_dataset(handle, empty, joining(handle, mine, accept=True))
+        with pytest.raises(DatasetMismatch, match="--accept_versions"):
+            register_dataset(handle, empty, joining(handle, mine, keep=True))
+        joined = register_dataset(handle, empty, joining(handle, mine, keep=True, accept=True))
+        assert joined == target_metadata(handle)
+    assert (joined.id, joined.spec.batch_size) == (other.id, 10)
+    assert joined.accepted == ({"kernel": "2"},)
+
+
 def test_of_several_runs_that_begin_at_once_one_creates_the_dataset(
     spec: DatasetSpec, tmp_path: Path
 ) -> None:
@@ -873,9 +909,9 @@ def test_of_several_runs_that_begin_at_once_one_creates_the_dataset(
         empty = read_target(handle)
         (tmp_path / "dataset.json").write_bytes(other.as_bytes())
         with pytest.raises(DatasetMismatch, match="seed: 1 there, 0 asked for"):
-            register_dataset(handle, empty, mine)
+            register_dataset(handle, empty, joining(handle, mine))
         same = DatasetMetadata(replace(spec, seed=1), {})
-        assert register_dataset(handle, empty, same).id == other.id
+        assert register_dataset(handle, empty, joining(handle, same)).id == other.id
     assert (tmp_path / "dataset.json").read_bytes() == other.as_bytes()
 
 
