@@ -148,7 +148,8 @@ class Forecast:
         size = "an unknown number of bytes" if free.bytes is None else size_of(free.bytes)
         earlier = ", not counting the earlier dataset" if survey.replaces else ""
         yield f"free: {size} and {files} at {free.folder}{earlier}"
-        if free.bytes is not None and self.bytes > free.bytes and not survey.replaces:
+        needed = (self.bytes, free.bytes), (survey.files, free.files)
+        if any(b is not None and a > b for a, b in needed) and not survey.replaces:
             yield "this does not fit"
         yield "nothing was written"
 

@@ -19,7 +19,7 @@ from single_image_gen.dataset.spec import (
 )
 from single_image_gen.draw.params import MAX_SEED
 from single_image_gen.engines import choose_engine
-from single_image_gen.errors import JournalWarning, TargetError, UsageError, notify
+from single_image_gen.errors import JournalWarning, TargetError, UsageError, WorkerUnfit, notify
 from single_image_gen.make.batch import make_batch, make_preview
 from single_image_gen.make.contact_sheet import COUNT
 from single_image_gen.make.forecast import check_room, forecast
@@ -366,7 +366,7 @@ def _make_pending(
                     commit.add(record)
                     made, written = made + record.count, written + record.bytes
                     progress.add(record.count)
-    except OSError:
+    except (OSError, WorkerUnfit):
         check_not_replaced(work.targetpath, metadata)  # the likely cause
         raise
     return made, written

@@ -167,18 +167,19 @@ def _connect(distributed: Any, address: str | None, threads: int | None) -> Any:
 
 def _check_workers(client: Any, address: str | None) -> None:
     """Run an empty task, for which an adaptive cluster starts its first worker."""
-    waiting = f"waiting for a worker of the Dask scheduler {address}: up to {WORKER_SECONDS:.0f} s"
+    cluster = f"the Dask scheduler {address}" if address else "the Dask cluster started here"
+    waiting = f"waiting for a worker of {cluster}: up to {WORKER_SECONDS:.0f} s"
     try:
         with _notice_if_slow(waiting):
             client.submit(_empty_task, pure=False).result(timeout=WORKER_SECONDS)
     except (TimeoutError, asyncio.TimeoutError):
         raise BackendError(
-            f"the Dask scheduler {address} has no worker that is free within "
+            f"{cluster} has no worker that is free within "
             f"{WORKER_SECONDS:.0f} seconds: start workers, or wait for others to finish"
         ) from None
     except Exception as error:  # noqa: BLE001 - whatever an import of this package may raise there
         raise BackendError(
-            f"the workers of the Dask scheduler {address} cannot run this program "
+            f"the workers of {cluster} cannot run this program "
             f"({reason(error)}): install it there too"
         ) from None
 
@@ -233,8 +234,10 @@ def open_ray(address: str | None, threads: int | None) -> Iterator[ClusterPool]:
             ray.init(address or "local", log_to_driver=False, logging_level="error", **local)
         cpus = _cpus(ray)
     try:
-        if cpus < (threads or 1):
+        if threads is not None and cpus < threads:
             raise BackendError(f"the Ray cluster has {cpus} CPUs, but --threads asks for {threads}")
+        if not cpus:
+            notify("the Ray cluster has no CPUs yet: waiting for its autoscaler to add some")
         yield ClusterPool(
             threads=threads if address else None,
             cpus=functools.partial(_cpus, ray),

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import pickle
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import SourceError, WorkerUnfit
-from single_image_gen.target.versions import current_versions
+from single_image_gen.target.versions import current_versions, version_differences
 from single_image_gen.text import one_line
 
 if TYPE_CHECKING:
     from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.engines import Render
+
+# What files are to a worker that does not see them under the same paths, or not as the same user.
+NOT_ACCESSIBLE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def _ignore(_images: int) -> None:
@@ -71,16 +76,13 @@ def run_on_cluster(pickled: bytes, task: Task[R]) -> R:
     """Do a task on another machine; `pickled` is the Work.
 
     Raises:
-        WorkerUnfit: this machine's versions differ, or reading or writing failed on it.
+        WorkerUnfit: this machine's versions differ, or it does not have the files.
+        OSError: reading or writing failed for another reason, such as a full disk.
     """
     work, host = _load_work(pickled), socket.gethostname()
     here = current_versions(work.spec.engine)
     if work.versions not in ({}, here):
-        differences = "; ".join(
-            f"{name}: {work.versions.get(name, 'none')} asked for, {here.get(name, 'none')} there"
-            for name in sorted(work.versions.keys() | here.keys())
-            if work.versions.get(name) != here.get(name)
-        )
+        differences = version_differences(here, work.versions)
         raise WorkerUnfit(
             f"the worker on {host} has other versions ({differences}), so that its bytes may "
             "differ: install the same there, or continue with --accept_versions"
@@ -88,21 +90,31 @@ def run_on_cluster(pickled: bytes, task: Task[R]) -> R:
     try:
         return task(work)
     except (OSError, SourceError) as error:
+        if isinstance(error, OSError) and error.errno not in NOT_ACCESSIBLE:
+            raise
         raise WorkerUnfit(
             f"the worker on {host}: {one_line(str(error))} (workers must see the sources and the "
             "target under the same paths)"
         ) from None
 
 
-@functools.lru_cache(maxsize=1)
+_loading = threading.Lock()  # threads of a Dask worker may begin their first tasks at once
+
+
 def _load_work(pickled: bytes) -> Work:
     """The Work; the same object for each task of a run, so that sources are decoded once."""
+    with _loading:
+        return _unpickled(pickled)
+
+
+@functools.lru_cache(maxsize=1)
+def _unpickled(pickled: bytes) -> Work:
     work: Work = pickle.loads(pickled)  # noqa: S301 - from the process that started this one
     return work
 
 
 def limit_library_threads() -> Callable[[], None]:
-    """Let OpenCV and torch, as far as they are loaded, use one thread; returns what undoes it."""
+    """Limit OpenCV and torch, if loaded, to one thread; returns a function that restores them."""
     undo = contextlib.ExitStack()
     if library := sys.modules.get("cv2"):
         undo.callback(library.setNumThreads, library.getNumThreads())

@@ -140,8 +140,11 @@ def test_a_dry_run_refuses_what_the_run_would_refuse(photos: Path, tmp_path: Pat
     assert "img_size: 8 there, 9 asked for" in capsys.readouterr().err
 
 
-def test_a_dry_run_says_where_there_is_no_room(photos: Path, tmp_path: Path, disk, capsys) -> None:
-    disk(1000)
+@pytest.mark.parametrize("free", [(1000,), (10**12, 50)], ids=["bytes", "files"])
+def test_a_dry_run_says_where_there_is_no_room(
+    free: tuple[int, ...], photos: Path, tmp_path: Path, disk, capsys
+) -> None:
+    disk(*free)
     arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "100"]
     assert main([*arguments, "--img_size", "32", "--dry_run"]) == 0
     assert "this does not fit" in capsys.readouterr().out

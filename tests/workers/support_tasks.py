@@ -22,6 +22,10 @@ def number(_: Work, k: int) -> int:
     return k
 
 
+def itself(work: Work) -> Work:
+    return work
+
+
 def slow_number(_: Work, k: int) -> int:
     time.sleep(0.05)
     return k

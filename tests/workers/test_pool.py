@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import psutil
@@ -20,6 +25,7 @@ from conftest import generate
 from support_tasks import (
     fail,
     grow,
+    itself,
     kill_the_worker,
     number,
     report_and_wait,
@@ -32,12 +38,22 @@ from support_tasks import (
 
 from single_image_gen.cli.main import main
 from single_image_gen.engines import load_engine
-from single_image_gen.errors import EngineError, Notice, UsageError, WorkerLost
+from single_image_gen.errors import (
+    BackendError,
+    EngineError,
+    Notice,
+    TargetLost,
+    UsageError,
+    WorkerLost,
+    WorkerUnfit,
+)
 from single_image_gen.make import generate as run
 from single_image_gen.workers import BACKENDS, Workers
+from single_image_gen.workers import cluster as cluster_module
 from single_image_gen.workers import pool as pool_module
 from single_image_gen.workers.cluster import ADDRESS_VARIABLES
 from single_image_gen.workers.pool import open_pool, usable_cpus, worker_count
+from single_image_gen.workers.task import run_in_process, run_on_cluster
 
 LOCAL = pytest.mark.parametrize("backend", ["loky", "threading"])
 
@@ -49,6 +65,16 @@ def numbers(count: int, task: object = number) -> list[functools.partial[int]]:
 def loky_workers() -> list[psutil.Process]:
     children = psutil.Process().children(recursive=True)
     return [child for child in children if "popen_loky" in " ".join(child.cmdline())]
+
+
+class Recorder:
+    """A pool without workers."""
+
+    def start(self, module: str) -> None:
+        pass
+
+    def reported(self) -> int:
+        return 0
 
 
 @LOCAL
@@ -165,6 +191,73 @@ def test_a_worker_unpickles_the_work_once_so_that_sources_are_decoded_once() -> 
     assert not set(done) & set(again), "another run has other sources"
 
 
+class SlowSources:
+    """Sources whose decoding takes long."""
+
+    def __setstate__(self, _: object) -> None:
+        time.sleep(0.1)
+
+
+def test_threads_of_a_worker_share_the_work_even_if_they_begin_at_once() -> None:
+    sources = SlowSources()
+    sources.state = "not empty"
+    pickled = pickle.dumps(replace(work_of(), sources=sources))
+    with ThreadPoolExecutor(4) as threads:
+        works = list(threads.map(lambda _: run_in_process(pickled, itself), range(4)))
+    assert len(set(map(id, works))) == 1
+
+
+@pytest.mark.parametrize(("code", "error"), [(errno.ENOSPC, OSError), (errno.EACCES, WorkerUnfit)])
+def test_only_files_that_a_worker_cannot_access_make_it_unfit(code: int, error: type) -> None:
+    task = functools.partial(fail, error=OSError(code, os.strerror(code), "/x"))
+    with pytest.raises(error, match=f"/x.*{'same paths' * (error is WorkerUnfit)}"):
+        run_on_cluster(pickle.dumps(work_of()), task)
+
+
+@pytest.mark.parametrize("error", [WorkerUnfit("/x"), OSError(errno.ENOENT, "/x")])
+def test_a_target_that_was_removed_is_named_whatever_workers_say(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    target = tmp_path / "out"
+
+    class Pool(Recorder):
+        def run(self, work, tasks):
+            shutil.rmtree(target)
+            raise error
+            yield
+
+    monkeypatch.setattr(run, "open_pool", lambda *_, **__: contextlib.nullcontext(Pool()))
+    with pytest.raises(TargetLost):
+        generate(photo, target, num_imgs=100, backend="dask", threads=2)
+
+
+def test_a_dask_cluster_started_here_is_named_as_that() -> None:
+    class Client:
+        def submit(self, *_: object, **__: object) -> None:
+            raise TimeoutError
+
+    with pytest.raises(BackendError, match=r"^the Dask cluster started here has no worker"):
+        cluster_module._check_workers(Client(), None)
+
+
+def test_a_ray_cluster_that_grows_from_nothing_is_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ray = MagicMock()
+    ray.cluster_resources.return_value = {}
+    monkeypatch.setattr(cluster_module, "_import_library", lambda *_: ray)
+    with (
+        pytest.warns(Notice, match="no CPUs yet: waiting for its autoscaler"),
+        open_pool(Workers(backend="ray", scheduler="auto"), 1) as pool,
+    ):
+        assert pool.cpus() == 0
+    with (
+        pytest.raises(BackendError, match=r"has 0 CPUs, but --threads asks for 2$"),
+        open_pool(Workers(2, "ray", "auto"), 1),
+    ):
+        pass
+
+
 def test_workers_that_grow_by_large_sources_are_no_failure(
     recwarn: pytest.WarningsRecorder,
 ) -> None:
@@ -272,25 +365,12 @@ def test_what_is_sent_to_a_cluster_is_small(
 ) -> None:
     sent: list[bytes] = []
 
-    class Recorder:
-        def start(self, module: str) -> None:
-            pass
-
+    class Pool(Recorder):
         def run(self, work, tasks):
             sent.extend(pickle.dumps((work, task)) for task in tasks)
             yield from ()
 
-        def reported(self) -> int:
-            return 0
-
-    class Opened:
-        def __enter__(self) -> Recorder:
-            return Recorder()
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    monkeypatch.setattr(run, "open_pool", lambda *_, **__: Opened())
+    monkeypatch.setattr(run, "open_pool", lambda *_, **__: contextlib.nullcontext(Pool()))
     generate(photo, tmp_path, num_imgs=100, batch_size=10, backend=backend, threads=2)
 
     assert len(sent) >= 10
