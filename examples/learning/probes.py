@@ -84,9 +84,7 @@ class Features:
     def __init__(self, network: Network) -> None:
         self._network = network
         blank = torch.zeros(1, 3, network.side, network.side, dtype=torch.uint8, device=device())
-        self.sizes = [  # numbers of an image in each layer
-            x.shape[1] for x in self([blank])
-        ]
+        self.sizes = [x.shape[1] for x in self([blank])]  # numbers of an image in each layer
 
     @torch.no_grad()
     def __call__(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -96,9 +94,8 @@ class Features:
         images = inputs[0].flatten(0, -4)
         self._network.eval()
         outputs = []
-        for x, side in zip(
-            self._network.features(scaled(images)), self._network.probed, strict=True
-        ):
+        layers = self._network.features(scaled(images))
+        for x, side in zip(layers, self._network.probed, strict=True):
             pooled = x if side is None else functional.adaptive_max_pool2d(x, side)
             outputs.append(pooled.flatten(1))
         return outputs
