@@ -96,10 +96,6 @@ class Plan:
         first = number * self.batch_size
         return range(first, min(first + self.batch_size, self.num_imgs))
 
-    def mine(self) -> Iterator[range]:
-        """The batches of this process's share, in order."""
-        return self.pending(IndexSet())
-
     def pending(self, done: IndexSet) -> Iterator[range]:
         """What is left to do of this process's share, batch by batch, in order."""
         for numbers, gap in self._missing(done):

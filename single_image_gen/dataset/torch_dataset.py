@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from single_image_gen.dataset.sample import center, contrasts_of
 from single_image_gen.dataset.spec import DatasetSpec, check_range
-from single_image_gen.draw.params import center_of, draw_view
+from single_image_gen.draw.params import center_of, draw_params
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import UsageError
 from single_image_gen.photo.find import find_sources
@@ -60,7 +60,7 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         length: images in all, 1 or more.
         transform: called with each PIL image (RGB, img_size x img_size), as in torchvision.
         views: of each item, 1 to 1000; 1 makes an item the image itself, not a list.
-        engine: what renders.
+        engine: rendering engine, "native" or "torchvision".
         max_pixels: refuse a larger source.
 
     Attributes:
@@ -132,7 +132,7 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
             return center_of(size)
         contrasts = contrasts_of(self._sources, spec.recipe)
         contrast = contrasts(k) if contrasts else None
-        return draw_view(spec.recipe, size, spec.seed, index, view, contrast)
+        return draw_params(spec.recipe, size, spec.seed, index, contrast, view)
 
     def __len__(self) -> int:
         return self.spec.num_imgs

@@ -45,6 +45,14 @@ def inverse_matrix(angle: float, shear: float) -> tuple[float, float, float, flo
     return d, -b, -c, a
 
 
+def map_back(x: float, y: float, region: Box, angle: float, shear: float) -> tuple[float, float]:
+    """The point of the source that a rotation about the region's center takes to (x, y)."""
+    a, b, c, d = inverse_matrix(angle, shear)
+    center_x, center_y = region.left + region.width / 2, region.top + region.height / 2
+    x, y = x - center_x, y - center_y
+    return center_x + a * x + b * y, center_y + c * x + d * y
+
+
 def upright(region: Box, angle: float, shear: float) -> Box:
     """The largest upright rectangle inside `region` after shear and rotation.
 

@@ -171,31 +171,12 @@ def center_of(size: tuple[int, int]) -> Params:
 
 
 def draw_params(
-    recipe: Recipe, size: tuple[int, int], seed: int, index: int, contrast: Contrast | None = None
-) -> Params:
-    """The parameters of image `index`.
-
-    Args:
-        recipe: the distributions to draw from.
-        size: (width, height) of the source in pixels.
-        seed: 0 to 2^64 - 1.
-        index: 0 or more.
-        contrast: what `recipe.min_gradient` is compared with; needed if that is not 0.
-
-    Raises:
-        ValueError: no crop that the recipe allows fits a source of this size.
-    """
-    drawn = candidates(recipe, size, seed, index, next(uniforms(seed, index, index + 1)))
-    return choose(drawn, recipe.min_gradient, contrast)
-
-
-def draw_view(
     recipe: Recipe,
     size: tuple[int, int],
     seed: int,
     index: int,
-    view: int,
     contrast: Contrast | None = None,
+    view: int = 0,
 ) -> Params:
     """The parameters of a view of image `index`: view 0 is the image itself.
 
@@ -203,18 +184,19 @@ def draw_view(
     whole source where the recipe has none. All else is drawn anew.
 
     Args:
-        recipe: as for `draw_params`.
-        size: likewise.
-        seed: likewise.
-        index: likewise.
+        recipe: the distributions to draw from.
+        size: (width, height) of the source in pixels.
+        seed: 0 to 2^64 - 1.
+        index: 0 or more.
+        contrast: what `recipe.min_gradient` is compared with; needed if that is not 0.
         view: 0 or more.
-        contrast: as for `draw_params`.
+
+    Raises:
+        ValueError: no crop that the recipe allows fits a source of this size.
     """
-    first = draw_params(recipe, size, seed, index, contrast)
-    if view == 0:
-        return first
+    region = draw_params(recipe, size, seed, index, contrast).region if view else None
     u = next(uniforms(seed, index, index + 1, view=view))
-    drawn = candidates(recipe, size, seed, index, u, view, first.region)
+    drawn = candidates(recipe, size, seed, index, u, view, region)
     return choose(drawn, recipe.min_gradient, contrast)
 
 

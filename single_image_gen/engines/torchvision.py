@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F  # noqa: N812 - the field's name for it
 
-from single_image_gen.draw.geometry import Box, inverse_matrix
+from single_image_gen.draw.geometry import Box, map_back
 
 if TYPE_CHECKING:
     from single_image_gen.draw.params import Jitter, Params
@@ -108,18 +108,9 @@ def _crop(pixels: Pixels, box: Box) -> PilImage:
 
 def _needed(params: Params) -> Box:
     """A box that holds the crop and, two pixels wider, all of the source that shows in it."""
-    a, b, c, d = inverse_matrix(params.angle, params.shear)
-    center_x = params.region.left + params.region.width / 2
-    center_y = params.region.top + params.region.height / 2
     left, top, width, height = params.crop
     corners = [(x, y) for x in (left, left + width) for y in (top, top + height)]
-    back = [
-        (
-            center_x + a * (x - center_x) + b * (y - center_y),
-            center_y + c * (x - center_x) + d * (y - center_y),
-        )
-        for x, y in corners
-    ]
+    back = [map_back(x, y, params.region, params.angle, params.shear) for x, y in corners]
     xs, ys = zip(*corners, *back, strict=True)
     first_x, first_y = math.floor(min(xs)) - 2, math.floor(min(ys)) - 2
     return Box(first_x, first_y, math.ceil(max(xs)) + 2 - first_x, math.ceil(max(ys)) + 2 - first_y)

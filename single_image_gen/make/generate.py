@@ -224,7 +224,7 @@ def _open_sources(
             paths,
             max_pixels=options.max_pixels,
             known=known,
-            on_progress=lambda *_: progress.add(1),
+            on_progress=lambda: progress.add(1),
         )
 
 

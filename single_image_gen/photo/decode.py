@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from single_image_gen.photo.jpeg import is_damaged, read_structure
+from single_image_gen.photo.jpeg import Structure, is_damaged, read_structure
 from single_image_gen.photo.srgb import Converter
 from single_image_gen.text import reason
 
@@ -124,8 +124,9 @@ def _decode(data: bytes, max_pixels: int) -> tuple[Pixels, list[str]]:
         if width < 1 or height < 1:
             raise DecodeError(f"{width} x {height} has no pixels")
         _check_kind(image, data)
-        _check_whole(image, data)
-        damaged = beside.submit(_is_damaged, image.format, data)  # takes as long as decoding
+        structure = read_structure(data) if image.format in JPEGS else None
+        _check_whole(image, data, structure)
+        damaged = beside.submit(_is_damaged, data, structure)  # takes as long as decoding
         if getattr(image, "is_animated", False) and image.format != "MPO":
             notices.append("an animation, or several pages: the first frame is used")
         to_srgb = Converter(image, notices)
@@ -162,7 +163,10 @@ class _BudgetedFile(io.BytesIO):
 def _check_kind(image: Image.Image, data: bytes) -> None:
     """Refuse pixels that have no one meaning in 8-bit sRGB, or that Pillow gets wrong."""
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
-        raise DecodeError("signed, 32-bit and float pixels have no agreed white: save 16 bits")
+        raise DecodeError(
+            "signed, 32-bit, and float images have no standard white level; save the image with "
+            "16 bits per channel"
+        )
     if image.format == "PNG" and image.mode != "P" and "transparency" in image.info:
         bits = data[PNG_BIT_DEPTH]
         if bits != 8:
@@ -171,11 +175,11 @@ def _check_kind(image: Image.Image, data: bytes) -> None:
             )
 
 
-def _check_whole(image: Image.Image, data: bytes) -> None:
+def _check_whole(image: Image.Image, data: bytes, structure: Structure | None) -> None:
     """Refuse a truncated file, which Pillow would accept."""
     complete = True
-    if image.format in JPEGS:
-        complete = read_structure(data).complete
+    if structure is not None:
+        complete = structure.complete
     elif image.format == "PNG":
         complete = b"IEND\xaeB`\x82" in data
     elif image.format == "GIF":
@@ -184,8 +188,8 @@ def _check_whole(image: Image.Image, data: bytes) -> None:
         raise DecodeError("the file is truncated: its end is missing")
 
 
-def _is_damaged(kind: str | None, data: bytes) -> bool:
-    return kind in JPEGS and is_damaged(data, read_structure(data))
+def _is_damaged(data: bytes, structure: Structure | None) -> bool:
+    return structure is not None and is_damaged(data, structure)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from single_image_gen.draw.geometry import first_crop_side, inverse_matrix
+from single_image_gen.draw.geometry import first_crop_side, map_back
 from single_image_gen.photo.room import Room
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class GradientPyramid:
     """
 
     def __init__(self, size: tuple[int, int], smallest: float, tables: Sequence[Floats]) -> None:
-        self._first, self._sizes = _levels(size, smallest)
+        self._first, sizes = _levels(size, smallest)
+        self._sizes = sizes[self._first :]
         self._tables = tables
         levels = range(self._first + len(tables) - 1)
         self._limits = [2.0 * CROP_PIXELS**2 * 4.0**level for level in levels]
@@ -139,15 +140,13 @@ def edge_share(pixels: Pixels, smallest: float, least: float) -> float:
 
 
 def _levels(size: tuple[int, int], smallest: float) -> tuple[int, list[tuple[int, int]]]:
-    """How many halvings the first level has, and (width, height) of each level."""
-    first = 0
+    """How many halvings the first level has, and (width, height) after 0, 1, 2, ... halvings."""
+    first, sizes = 0, [size]
     while smallest / 2**first >= 2 * CROP_PIXELS:
-        size = _halved(size)
+        sizes.append(_halved(sizes[-1]))
         first += 1
-    sizes = [size]
-    while min(size) >= 2 * CROP_PIXELS:
-        size = _halved(size)
-        sizes.append(size)
+    while min(sizes[-1]) >= 2 * CROP_PIXELS:
+        sizes.append(_halved(sizes[-1]))
     return first, sizes
 
 
@@ -163,12 +162,11 @@ def _table_shape(size: tuple[int, int]) -> tuple[int, int]:
 def _energies(pixels: Pixels, smallest: float) -> Iterator[NDArray[np.float32]]:
     """The squared gradients of each level, see `_energy`."""
     first, sizes = _levels((pixels.shape[1], pixels.shape[0]), smallest)
-    for _ in range(first):
-        pixels = _half(pixels)
-    yield _energy(pixels)
-    for _ in sizes[1:]:
-        pixels = _half(pixels)
-        yield _energy(pixels)
+    for level in range(len(sizes)):
+        if level:
+            pixels = _half(pixels)
+        if level >= first:
+            yield _energy(pixels)
 
 
 def _half(pixels: Pixels) -> Pixels:
@@ -231,16 +229,9 @@ def crop_box(recipe: Recipe, params: Params) -> tuple[float, float, float, float
         shown = recipe.img_size / recipe.canvas
         margin = (1 - shown) / 2
         return left + margin * width, top + margin * height, shown * width, shown * height
-    region = params.region
-    center_x, center_y = region.left + region.width / 2, region.top + region.height / 2
-    x, y = left + width / 2 - center_x, top + height / 2 - center_y
-    a, b, c, d = inverse_matrix(params.angle, params.shear)
-    return (
-        center_x + a * x + b * y - width / 2,
-        center_y + c * x + d * y - height / 2,
-        width,
-        height,
-    )
+    center = left + width / 2, top + height / 2
+    x, y = map_back(*center, params.region, params.angle, params.shear)
+    return x - width / 2, y - height / 2, width, height
 
 
 CACHE_KEY = "gradients"  # in Source.cache
@@ -270,9 +261,9 @@ def pyramid_of(source: Source, recipe: Recipe) -> GradientPyramid:
 def _shared_tables(source: Source, smallest: float) -> list[Floats] | None:
     """The tables in the source's room, put there if they are not; None if there is no room."""
     first, sizes = _levels(source.size, smallest)
-    if source.room is None or FIRST_SLOT + first + len(sizes) > Room.SLOTS:
+    if source.room is None or FIRST_SLOT + len(sizes) > Room.SLOTS:
         return None
-    places = _places(source, range(first, first + len(sizes)))
+    places = _places(source, sizes)[first:]
     bytes_of = [source.room.get(*place) for place in places]
     if any(each is None for each in bytes_of):
         made = tables_of(source.pixels, smallest)
@@ -280,17 +271,14 @@ def _shared_tables(source: Source, smallest: float) -> list[Floats] | None:
             source.room.put(slot, offset, table.view(np.uint8).ravel())
             for (slot, offset, _), table in zip(places, made, strict=True)
         ]
-    shapes = map(_table_shape, sizes)
+    shapes = map(_table_shape, sizes[first:])
     pairs = zip(bytes_of, shapes, strict=True)
     tables = [each.view(np.float64).reshape(shape) for each, shape in pairs if each is not None]
-    return tables if len(tables) == len(sizes) else None
+    return tables if len(tables) == len(places) else None
 
 
-def _places(source: Source, levels: range) -> list[tuple[int, int, tuple[int]]]:
-    """The (slot, offset, shape) of each level's bytes in the source's room."""
-    sizes = [source.size]
-    while len(sizes) < levels.stop:
-        sizes.append(_halved(sizes[-1]))
+def _places(source: Source, sizes: list[tuple[int, int]]) -> list[tuple[int, int, tuple[int]]]:
+    """The (slot, offset, shape) in the source's room of the table of each of these sizes."""
     nbytes = [8 * math.prod(_table_shape(size)) for size in sizes]
     starts = list(accumulate(nbytes, initial=Room.half_for(source.size)))
-    return [(FIRST_SLOT + k, starts[k], (nbytes[k],)) for k in levels]
+    return [(FIRST_SLOT + k, starts[k], (nbytes[k],)) for k in range(len(sizes))]

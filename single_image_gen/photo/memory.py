@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from single_image_gen.photo.source import SourceInfo
 
-    OnProgress = Callable[[int, int], object]  # sources done, sources in all
-
 # Of the machine's memory, what decoded sources may fill before they move to disk; what an engine
 # derives from them may fill as much again, and so may the gradients that `min_gradient` needs.
 MEMORY_SHARE = 1 / 8
@@ -49,7 +47,7 @@ def open_sources(
     *,
     max_pixels: int = MAX_PIXELS,
     known: Sequence[SourceInfo] = (),
-    on_progress: OnProgress | None = None,
+    on_progress: Callable[[], object] | None = None,
 ) -> SharedSources:
     """Decode every source once, for all processes of this machine.
 
@@ -58,7 +56,7 @@ def open_sources(
         max_pixels: as for `load_source`.
         known: what the files must hold and how their classes are named, in the order of `paths`.
             By default classes are named by the files, and sources sorted by class name.
-        on_progress: called with (sources done, sources in all) after each.
+        on_progress: called after each source.
 
     Raises:
         SourceError: a source cannot be used, or is not the known one.
@@ -76,7 +74,7 @@ def open_sources(
         infos.append(source.info)
         end += source.info.nbytes + SPARE_BYTES
         if on_progress is not None:
-            on_progress(len(infos), len(named))
+            on_progress()
     return SharedSources(infos, max_pixels=max_pixels, file=file)
 
 
@@ -127,22 +125,15 @@ class SharedSources:
         """
         if k not in self._sources:
             with self._lock:
-                if k not in self._sources:  # one object a source, since engines keep things with it
+                # one Source object per source, because engines cache data in it
+                if k not in self._sources:
                     self._sources[k] = self._open(k)
         return self._sources[k]
 
-    def load(self, numbers: Iterable[int], on_progress: OnProgress | None = None) -> None:
-        """Decode some of the sources now, so that processes that get a copy find them done.
-
-        Args:
-            numbers: of the sources.
-            on_progress: called with (sources done, sources in all) after each.
-        """
-        numbers = list(numbers)
-        for done, k in enumerate(numbers, 1):
+    def load(self, numbers: Iterable[int]) -> None:
+        """Decode the sources of these numbers now, before copies are sent to other processes."""
+        for k in numbers:
             self[k]
-            if on_progress is not None:
-                on_progress(done, len(numbers))
 
     def _open(self, k: int) -> Source:
         info, start, room = self.infos[k], self._starts[k], self._rooms[k]
@@ -225,10 +216,10 @@ class _Elsewhere:
 
 
 class _PixelFile:
-    """A file without a name, which the last process to close it frees: in memory, or on disk.
+    """Anonymous file, in memory or on disk, freed when the last process closes it.
 
     Attributes:
-        file: it, open for reading and writing.
+        file: file object opened for reading and writing.
         path, token: see `_Elsewhere`.
 
     Args:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 TAR_BUFFER = 2**20
 
 
-class Writer:
-    """A context manager that writes the samples of one batch.
+class _Writer:
+    """What both writers share.
 
     Args:
         target: where to write.
@@ -37,26 +37,16 @@ class Writer:
         self._target, self._spec, self._batch = target, spec, batch
         self._builder = RecordBuilder(spec, batch)
 
-    def __enter__(self) -> Writer:
-        return self
-
-    def write(self, sample: Sample) -> None:
-        """Write the next sample."""
-        raise NotImplementedError
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        pass
-
     @property
     def record(self) -> BatchRecord:
         """The record of the batch, once all of it is in place."""
         return self._builder.record()
 
 
-class FolderWriter(Writer):
+class FolderWriter(_Writer):
     """`train/<class>/patch_<index>.jpg`, each in place as soon as it is whole."""
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> FolderWriter:
         for k in self._spec.sources_of(self._batch):
             self._target.make_folder(f"{TRAIN}/{self._spec.sources[k].class_name}")
         return self
@@ -67,15 +57,18 @@ class FolderWriter(Writer):
         self._builder.add_image(sample.index, sample.jpeg)
         self._builder.add_bytes(sample.jpeg)
 
+    def __exit__(self, *_: object) -> None:
+        pass  # every file is in place
 
-class TarWriter(Writer):
+
+class TarWriter(_Writer):
     """`train-<batch>.tar`, in place when all of it is written.
 
-    USTAR with fixed owner, mode and time, so that its bytes are those of its samples. For each
+    USTAR with fixed owner, mode and time, so that the tar depends only on its samples. For each
     sample, `<class>_<index>` with `.cls` (its source's number), `.jpg` and `.json`.
     """
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> TarWriter:
         number = self._batch.start // self._spec.batch_size
         self._file = StagedFile(self._target, tar_name(number))
         self._buffer = bytearray()
@@ -109,7 +102,10 @@ class TarWriter(Writer):
         self._buffer = bytearray()
 
 
-WRITERS: dict[str, type[Writer]] = {"folder": FolderWriter, "webdataset": TarWriter}
+WRITERS: dict[str, type[FolderWriter | TarWriter]] = {
+    "folder": FolderWriter,
+    "webdataset": TarWriter,
+}
 
 
 def members(spec: DatasetSpec, sample: Sample) -> list[tuple[str, bytes]]:

@@ -32,7 +32,7 @@ def members(pairs: list[range]) -> set[int]:
 )
 def test_batches_are_a_partition_of_the_images(num_imgs: int, batch_size: int) -> None:
     plan = Plan(num_imgs, batch_size)
-    batches = list(plan.mine())
+    batches = list(plan.pending(IndexSet()))
     assert batches == [plan.batch(number) for number in range(plan.batches)]
     assert batches[0].start == 0
     assert batches[-1].stop == num_imgs
@@ -43,15 +43,15 @@ def test_batches_are_a_partition_of_the_images(num_imgs: int, batch_size: int) -
 
 @given(st.integers(1, 500), st.integers(1, 60), st.integers(1, 9))
 def test_shards_are_a_partition_of_the_batches(num: int, size: int, shards: int) -> None:
-    shares = [list(Plan(num, size, shard, shards).mine()) for shard in range(shards)]
+    shares = [list(Plan(num, size, shard, shards).pending(IndexSet())) for shard in range(shards)]
     together = sorted((batch for share in shares for batch in share), key=lambda batch: batch.start)
-    assert together == list(Plan(num, size).mine())
+    assert together == list(Plan(num, size).pending(IndexSet()))
     counts = [len(share) for share in shares]
     assert max(counts) - min(counts) <= 1
 
 
 def test_more_shards_than_batches_leave_some_without_work() -> None:
-    shares = [list(Plan(10, 4, shard, 5).mine()) for shard in range(5)]
+    shares = [list(Plan(10, 4, shard, 5).pending(IndexSet())) for shard in range(5)]
     assert [len(share) for share in shares] == [1, 1, 1, 0, 0]
 
 
@@ -71,14 +71,14 @@ def test_pending_is_what_of_the_share_is_not_done(
     shard = data.draw(st.integers(0, shards - 1))
     plan = Plan(num, size, shard, shards, whole=whole)
     done = members(pairs)
-    share = [i for batch in plan.mine() for i in batch]
+    share = [i for batch in plan.pending(IndexSet()) for i in batch]
     missing = {i for i in share if i not in done}
 
     pending = list(plan.pending(IndexSet(pairs)))
     images = [i for batch in pending for i in batch]
     assert images == sorted(set(images))  # nothing twice, in order
     if whole:
-        assert pending == [b for b in plan.mine() if missing & set(b)]
+        assert pending == [b for b in plan.pending(IndexSet()) if missing & set(b)]
     else:
         assert set(images) == missing
     assert plan.images(IndexSet(pairs)) == len(images)

@@ -52,9 +52,9 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_sources_are_what_was_decoded_wherever_they_are_kept(place: str, paths: list[str]) -> None:
     told = []
-    sources = open_sources(paths, on_progress=lambda *done: told.append(done))
+    sources = open_sources(paths, on_progress=lambda: told.append(len(told) + 1))
     check(sources, paths)
-    assert told == [(k, 5) for k in range(1, 6)]
+    assert told == [1, 2, 3, 4, 5]
     assert not os.listdir(os.environ["TMPDIR"])  # what is there has no name
     assert len(pickle.dumps(sources)) < 400 * 5
 
@@ -97,9 +97,7 @@ def test_a_copy_decodes_by_itself_where_the_original_is_out_of_reach(
 def test_only_sources_that_are_asked_for_are_decoded(place: str, paths: list[str]) -> None:
     infos = open_sources(paths).infos
     lazy = SharedSources(infos)
-    told = []
-    lazy.load([1, 3], lambda *done: told.append(done))
-    assert told == [(1, 2), (2, 2)]
+    lazy.load([1, 3])
     copy = pickle.loads(pickle.dumps(lazy))
     assert (copy[4].pixels == pixels_of(paths[4])).all()  # into a file of its own
     for path in paths:

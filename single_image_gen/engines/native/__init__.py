@@ -16,7 +16,7 @@ import numpy as np
 from single_image_gen.engines.native.levels import levels_of
 from single_image_gen.engines.native.library import (
     BAD_JOB,
-    KERNEL_VERSION,
+    BAD_SOURCE,
     NO_MEMORY,
     OK,
     load_library,
@@ -28,12 +28,11 @@ if TYPE_CHECKING:
     from single_image_gen.photo.source import Pixels, Source
     from single_image_gen.recipe import Recipe
 
-__all__ = ["KERNEL_VERSION", "pack", "render"]
-
 # the numbers of src/native.h
 RECIPE = {"script": 0, "paper": 1}
 FILTER = {"bicubic": 0, "bilinear": 1, "lanczos": 2}
 OPERATION = {"brightness": 0, "contrast": 1, "saturation": 2, "hue": 3}
+REFUSED = {BAD_JOB: "parameters", BAD_SOURCE: "a source"}
 
 
 def render(source: Source, params: Params, recipe: Recipe, *, bgr: bool = False) -> Pixels:
@@ -96,8 +95,7 @@ def pack(job: bytearray, params: Params, recipe: Recipe, *, bgr: bool = False) -
 def _fail(result: int, source: Source, params: Params, recipe: Recipe) -> None:
     if result == NO_MEMORY:
         raise MemoryError(f"no memory to render {recipe.img_size} x {recipe.img_size} pixels")
-    what = "parameters" if result == BAD_JOB else "a source"
     raise ValueError(
-        f"the native engine was given {what} out of range: {params} of a source of "
+        f"the native engine was given {REFUSED[result]} out of range: {params} of a source of "
         f"{source.size[0]} x {source.size[1]} pixels"
     )
