@@ -18,8 +18,13 @@ from single_image_gen.dataset.sample import make_samples
 from single_image_gen.errors import TargetError
 from single_image_gen.make.batch import make_preview
 from single_image_gen.make.contact_sheet import COUNT
-from single_image_gen.make.progress import Progress
-from single_image_gen.make.rerender import RerenderOptions, jpegs, open_needed_sources, split
+from single_image_gen.make.rerender import (
+    RerenderOptions,
+    jpegs,
+    open_needed_sources,
+    run_tasks,
+    split,
+)
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import read_journal, write_journal, write_marker
 from single_image_gen.target.layout import DATASET, INFO, PREVIEW, image_path, parse_marker_name
@@ -27,7 +32,6 @@ from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import target_metadata
 from single_image_gen.target.versions import version_mismatch
 from single_image_gen.target.writers import TarWriter, info_json
-from single_image_gen.workers.pool import open_pool
 from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
@@ -127,14 +131,8 @@ def _repair(target: Target, report: Report, spec: DatasetSpec, options: Rerender
     if tasks:
         sources = open_needed_sources(spec, ranges + shown, options)
         work = Work(spec, os.path.abspath(target.path), sources, durable=False)
-        with (
-            open_pool(options.workers(ranges), len(tasks)) as pool,
-            Progress(sum(map(len, ranges)), 0, quiet=options.quiet) as progress,
-            contextlib.closing(pool.run(work, tasks)) as results,
-        ):
-            for images in filter(None, results):  # None for the contact sheet
-                made += images
-                progress.add(images)
+        done: list[int | None] = run_tasks(work, tasks, ranges, options, lambda images: images or 0)
+        made = sum(filter(None, done))  # None for the contact sheet
     if INFO in wrong:
         target.place(info_json(spec), INFO)
     target.sync()  # before the journal says so

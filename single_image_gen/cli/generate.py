@@ -28,17 +28,18 @@ if TYPE_CHECKING:
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.make.generate import Summary
 
-# The flags that are keywords of `generate`, and those that are fields of what it takes.
+# Flags passed to `generate` as keywords, and flags that are fields of Workers, RunOptions, or
+# Recipe.
 KEYWORDS = ("num_sources", "num_imgs", "seed", "format", "quality", "engine", "batch_size")
 WORKERS = ("threads", "backend", "scheduler")
 OPTIONS = ("overwrite", "accept_versions", "durable", "max_pixels", "dry_run")
 RECIPE = tuple(field.name for field in dataclasses.fields(Recipe) if field.name != "recipe")
-# What `--from` takes from the earlier dataset where no flag says otherwise.
+# Settings that `--from` copies from the earlier dataset unless a flag overrides them.
 TAKEN = ("num_imgs", "seed", "format", "quality", "engine")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make a dataset."""
+    """Run the command; returns the exit code."""
     flags = vars(arguments)  # only those that were given, apart from targetpath and max_pixels
     if "debug" in flags:
         images = {} if "index" in flags else {"num_imgs": DEBUG_IMAGES}
@@ -91,9 +92,10 @@ def _take_from(flags: dict[str, Any], what: dict[str, Any]) -> DatasetSpec:
     dataset = open_dataset(path)
     mismatch = version_mismatch(dataset)
     if mismatch and "accept_versions" not in flags:
+        remedy = "" if dataset.accepted else "install those, or "
         raise DatasetMismatch(
-            f"the dataset of {path} was made by other versions ({mismatch}): bytes may differ; "
-            "install those, or continue with --accept_versions"
+            f"the dataset of {path} {mismatch}: bytes may differ; {remedy}continue with "
+            "--accept_versions"
         )
     spec = dataset.spec
     for name in TAKEN:
@@ -103,8 +105,9 @@ def _take_from(flags: dict[str, Any], what: dict[str, Any]) -> DatasetSpec:
         listed = parse_ranges(flags["index"], spec.num_imgs)
         what["indices"] = [part for indices in listed for part in spec.origins(indices)]
     elif what["num_imgs"] == spec.num_imgs:
-        what.setdefault("batch_size", spec.batch_size)
         what["indices"] = spec.indices
+        if what["format"] == spec.format:
+            what.setdefault("batch_size", spec.batch_size)
     elif spec.indices:
         raise UsageError(
             f"--num_imgs: the dataset of {path} has the {spec.num_imgs} images of a list, "

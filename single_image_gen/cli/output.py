@@ -94,3 +94,8 @@ def error_message(error: BaseException) -> str:
         named = isinstance(error.filename, (str, bytes))  # not a descriptor, which says nothing
         return f"{os.fsdecode(error.filename)}: {error.strerror}" if named else error.strerror
     return str(error) or type(error).__name__
+
+
+def check_folder_exists(path: str) -> None:
+    """FileNotFoundError, before any work, if the folder of a file to be written does not exist."""
+    os.stat(os.path.dirname(path) or ".")

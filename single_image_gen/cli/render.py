@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     ranges = parse_ranges(arguments.index, dataset.spec.num_imgs)
     if mismatch := version_mismatch(dataset):
         notify(
-            f"the dataset was made by other versions ({mismatch}): bytes may differ",
+            f"the dataset {mismatch}: bytes may differ",
             SingleImageGenWarning,
         )
     images, size = render_files(dataset.spec, ranges, arguments.targetpath, options)

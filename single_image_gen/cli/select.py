@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from single_image_gen.cli.output import print_lines
+from single_image_gen.cli.output import check_folder_exists, print_lines
 from single_image_gen.dataset.spec import check_range
 from single_image_gen.errors import DONE, UsageError
 from single_image_gen.make.description import open_dataset
@@ -35,15 +36,16 @@ def run(arguments: argparse.Namespace) -> int:
     keep = check_range("keep", arguments.keep, 1, spec.num_imgs)
     if arguments.features is not None and arguments.by != "kmeans":
         raise UsageError(f"--features is for --by kmeans, got --by {arguments.by}")
+    if arguments.output is not None:  # before all images are measured
+        check_folder_exists(arguments.output)
+        if os.path.lexists(arguments.output):
+            raise UsageError(f"{arguments.output} is there already: name another --output")
     indices = map(str, _select(spec, keep, arguments, options))
     if arguments.output is None:
         print_lines(indices)
         return DONE
-    try:
-        with open(arguments.output, "x", encoding="utf-8") as file:
-            file.writelines(f"{index}\n" for index in indices)
-    except FileExistsError:
-        raise UsageError(f"{arguments.output} is there already: name another --output") from None
+    with open(arguments.output, "x", encoding="utf-8") as file:
+        file.writelines(f"{index}\n" for index in indices)
     if not arguments.quiet:
         print_lines([f"{counted(keep, 'image')}, listed in {arguments.output}"])
     return DONE

@@ -62,7 +62,6 @@ def _warn_of_other_versions(report: Report) -> None:
         return
     if mismatch := version_mismatch(open_dataset(report.targetpath)):
         notify(
-            f"the dataset was made by other versions ({mismatch}): an image is put back only if "
-            "it has the recorded checksum",
+            f"the dataset {mismatch}: an image is put back only if it has the recorded checksum",
             SingleImageGenWarning,
         )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.draw.params import Contrast
     from single_image_gen.photo.source import SourceInfo
+    from single_image_gen.workers.task import R, Task
 
 # Images in a task: enough to outweigh the cost of sending it.
 TASK = 64
@@ -196,18 +197,38 @@ def render_files(
 
 
 def _render_all(work: Work, ranges: Sequence[range], options: RerenderOptions) -> tuple[int, int]:
-    images = size = 0
+    tasks = [functools.partial(do_files, ranges=part) for part in split(ranges)]
+    done = run_tasks(work, tasks, ranges, options, lambda result: result[0])
+    return sum(made for made, _ in done), sum(written for _, written in done)
+
+
+def run_tasks(
+    work: Work,
+    tasks: Sequence[Task[R]],
+    ranges: Iterable[range],
+    options: RerenderOptions,
+    images_of: Callable[[R], int],
+) -> list[R]:
+    """The results of tasks, in the order they finish, with progress on stderr.
+
+    Args:
+        work: what the tasks have in common.
+        tasks: at least one.
+        ranges: of the images that the tasks make or measure.
+        options: how to work.
+        images_of: number of images that a result stands for.
+    """
     count = sum(map(len, ranges))
-    tasks = (functools.partial(do_files, ranges=part) for part in split(ranges))
+    done = []
     with (
-        open_pool(options.workers(ranges), 1 + count // TASK, count) as pool,
-        Progress(count, 0, quiet=options.quiet) as progress,
+        open_pool(options.workers(ranges), len(tasks), count) as pool,
+        Progress(count, 0, quiet=options.quiet, reported=pool.reported) as progress,
         contextlib.closing(pool.run(work, tasks)) as results,
     ):
-        for made, written in results:
-            images, size = images + made, size + written
-            progress.add(made)
-    return images, size
+        for result in results:
+            done.append(result)
+            progress.add(images_of(result))
+    return done
 
 
 def split(ranges: Iterable[range]) -> Iterator[list[range]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import os
@@ -14,11 +13,9 @@ import numpy as np
 from single_image_gen.dataset.sample import contrasts_of, render_pixels
 from single_image_gen.dataset.spec import draw_range
 from single_image_gen.errors import BackendError, UsageError
-from single_image_gen.make.progress import Progress
-from single_image_gen.make.rerender import RerenderOptions, open_needed_sources
+from single_image_gen.make.rerender import RerenderOptions, open_needed_sources, run_tasks
 from single_image_gen.photo.gradients import contrast_of
 from single_image_gen.text import counted, reason
-from single_image_gen.workers.pool import open_pool
 from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
@@ -60,17 +57,9 @@ def measure(
     sources = open_needed_sources(spec, everything, options)
     work = Work(spec, os.getcwd(), sources, durable=False)
     parts = (range(first, min(first + TASK, count)) for first in range(0, count, TASK))
-    tasks = (functools.partial(_measured, what=what, indices=part) for part in parts)
-    measured: list[tuple[int, Floats]] = []
-    with (
-        open_pool(options.workers(everything), 1 + count // TASK, count) as pool,
-        Progress(count, 0, quiet=options.quiet) as progress,
-        contextlib.closing(pool.run(work, tasks)) as results,
-    ):
-        for indices, values in results:
-            measured.append((indices.start, values))
-            progress.add(len(indices))
-    measured.sort(key=lambda part: part[0])
+    tasks = [functools.partial(_measured, what=what, indices=part) for part in parts]
+    measured = run_tasks(work, tasks, everything, options, lambda result: len(result[0]))
+    measured.sort(key=lambda result: result[0].start)
     return np.concatenate([values for _, values in measured])
 
 
@@ -91,8 +80,11 @@ def statistics(work: Work, indices: range) -> Floats:
     """(n, 12): simple statistics of each image, see `image_statistics`."""
     spec, render = work.spec, work.load_engine()
     drawn = draw_range(spec, indices, contrasts_of(work.sources, spec.recipe))
-    images = (render_pixels(spec, work.sources, render, *each) for each in drawn)
-    return np.array([image_statistics(image) for image in images])
+    values = []
+    for index, params in drawn:
+        values.append(image_statistics(render_pixels(spec, work.sources, render, index, params)))
+        work.report(1)
+    return np.array(values)
 
 
 def image_statistics(pixels: Pixels) -> list[float]:

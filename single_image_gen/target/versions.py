@@ -41,6 +41,8 @@ def version_differences(there: dict[str, str], here: dict[str, str]) -> str:
 
 
 def version_mismatch(dataset: DatasetMetadata) -> str:
-    """Why bytes made here may not be the dataset's, in words; empty if they are."""
+    """Why bytes made here may not be the dataset's, as a clause of it; empty if they are."""
     differences = version_differences(dataset.versions, current_versions(dataset.spec.engine))
-    return differences or ("several versions have worked on it" if dataset.accepted else "")
+    if differences:
+        return f"was made by other versions ({differences})"
+    return "was made by several versions" if dataset.accepted else ""

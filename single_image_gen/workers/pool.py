@@ -32,12 +32,13 @@ class Pool(Protocol):
     def run(self, work: Work, tasks: Iterable[Task[R]]) -> Generator[R, None, None]:
         """Do tasks, taken one by one, and yield their results in the order they finish.
 
-        Closing the generator stops the tasks. On a cluster a task may be done more than once.
+        Closing the generator stops the tasks on this machine, and drops those that a cluster has
+        not begun; the others may run to their end there. A cluster may run a task more than once.
 
         Raises:
             WorkerLost: a worker was killed, or the cluster is gone.
             WorkerUnfit: a cluster's worker sees other files, or has other libraries.
-            Exception: what a task raised; the other tasks are stopped.
+            Exception: what a task raised; the other tasks end as by closing.
         """
 
     def reported(self) -> int:

@@ -25,6 +25,7 @@ import single_image_gen.cli.generate
 from single_image_gen import PAPER, SCRIPT, Recipe, __version__
 from single_image_gen.cli.flags import generate_parser
 from single_image_gen.cli.main import main
+from single_image_gen.dataset.spec import auto_batch_size
 from single_image_gen.errors import UsageError, WorkerLost
 from single_image_gen.recipe import DEFAULT_ENGINE
 
@@ -707,6 +708,21 @@ def test_flags_go_before_from(earlier: Path, tmp_path: Path) -> None:
     assert ours["sources"] == theirs["sources"]
 
 
+def test_from_takes_the_size_of_batches_for_the_same_format_only(
+    earlier: Path, tmp_path: Path
+) -> None:
+    for name, form in (("same", "folder"), ("tars", "webdataset")):
+        flags = ("--format", form, "--threads", 1, "--quiet")
+        assert run("--from", earlier, "--targetpath", tmp_path / name, *flags) == 0
+    same, tars, old = (
+        json.loads((p / "dataset.json").read_text())
+        for p in (tmp_path / "same", tmp_path / "tars", earlier.parent)
+    )
+    assert same["batch_size"] == old["batch_size"]
+    assert tars["batch_size"] == auto_batch_size(old["num_imgs"], "webdataset")
+    assert tars["batch_size"] != old["batch_size"]
+
+
 def test_from_takes_the_source_from_where_it_is_now(earlier: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved.png"
     (tmp_path / "copy.png").rename(moved)
@@ -735,6 +751,14 @@ def test_from_refuses_other_versions_unless_they_are_accepted(
     again = ("--targetpath", tmp_path / "again", "--threads", 1, "--quiet")
     assert run("--from", earlier, *again, "--accept_versions") == 0
     assert tree_hash(tmp_path / "again") == tree_hash(earlier.parent)
+
+
+def test_from_gives_no_advice_that_cannot_be_followed(refusal: object, earlier: Path) -> None:
+    other = json.dumps({"single-image-gen": "0", "opencv": "0"})
+    edit_dataset_json(earlier, '"versions":', f'"accepted_versions": [{other}], "versions":')
+    line = refusal("--from", earlier)
+    assert "was made by several versions: bytes may differ; continue with --accept" in line
+    assert "install" not in line
 
 
 def test_from_refuses_num_sources(refusal: object, earlier: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import tarfile
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,9 +26,10 @@ from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.draw.params import draw_params
 from single_image_gen.make.description import open_dataset, params_lines, parse_ranges
-from single_image_gen.make.rerender import RerenderOptions, render_files, split
+from single_image_gen.make.rerender import RerenderOptions, render_files, run_tasks, split
 from single_image_gen.photo.source import SourceInfo
 from single_image_gen.target.files import StagedFile
+from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -364,3 +367,21 @@ def test_a_render_leaves_the_files_of_another_one_alone(
     other.join()
     assert len(rendered(target)) == 4
     assert not list(target.glob(".*"))
+
+
+def test_images_of_unfinished_tasks_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("single_image_gen.make.progress.SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("single_image_gen.make.progress.POLL_SECONDS", 0.01)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+
+    def report_and_wait(work: Work) -> int:
+        work.report(3)
+        end = time.monotonic() + 20
+        while "3/10 images" not in sys.stderr.getvalue():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        return 10
+
+    work = Work(SimpleNamespace(engine="native"), "/", [], False)
+    options = RerenderOptions(threads=1, quiet=False)
+    assert run_tasks(work, [report_and_wait], [range(10)], options, int) == [10]

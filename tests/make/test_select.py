@@ -156,8 +156,21 @@ def test_a_selection_is_an_index_for_render_and_params(
     assert main(["params", str(target), "--index", str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [json.loads(line)["index"] for line in lines] == kept
-    assert main(["select", *arguments]) == 2
-    assert "is there already" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(
+    target: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("single_image_gen.cli.select.measure", None)
+    arguments = ["select", str(target), "--keep", "15", "--by", "contrast", "--output"]
+    (tmp_path / "there").touch()
+    assert main([*arguments, str(tmp_path / "there")]) == 2
+    assert "is there already: name another --output" in capsys.readouterr().err
+    assert main([*arguments, str(tmp_path / "none/kept.txt")]) == 1
+    assert f"{tmp_path / 'none'}: No such file or directory" in capsys.readouterr().err
 
 
 WRONG = {

@@ -255,9 +255,10 @@ def test_the_measure_is_the_same_on_every_machine() -> None:
     assert [value.hex() for value in found] == GOLDEN
 
 
-def test_a_plot_that_cannot_be_written_is_one_line(
-    images: list[str], tmp_path: Path, capsys
+def test_a_plot_that_cannot_be_written_is_one_line_before_anything_is_measured(
+    images: list[str], tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("single_image_gen.cli.inspect.inspect_image", None)
     assert main(["inspect", *images, "--plot", str(tmp_path / "none/x.png")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
