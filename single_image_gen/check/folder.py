@@ -28,7 +28,7 @@ CHUNK = 4
 def check_class_folders(
     target: Target, spec: DatasetSpec, batches: Sequence[range]
 ) -> dict[int, Finding]:
-    """By the number of the source, whose class folder is missing or unreadable.
+    """Findings for missing or unreadable class folders, by source number.
 
     A class without an image in the finished batches needs no folder. If it is train/ itself, all
     have the same finding.

@@ -1,4 +1,4 @@
-"""What else lies in a target: the files beside the images, and files that do not belong there."""
+"""Check the other files of a target: those beside the images, and those not of the dataset."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from single_image_gen.target.journal import BatchRecord
     from single_image_gen.workers.task import Task
 
-# What is in the place of an image or tar is not a file, so not the program's: it stays.
+# A folder or link occupies the path of an image or tar: it is not the program's, so it is kept.
 _OCCUPIED = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
 
 

@@ -1,4 +1,4 @@
-"""A tar against its record: which of its images are not what was written?
+"""Compare a tar with its record: which of its images are not what was written.
 
 An SHA-256 equal to the recorded one proves every byte. Only a tar that differs is read again, by
 Python's `tarfile`, to name the members that are wrong; a repair makes the whole tar again.

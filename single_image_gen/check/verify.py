@@ -1,4 +1,4 @@
-"""Is every image of a dataset there, with the bytes that were written, and nothing else?
+"""Check that a dataset holds every image with the bytes that were written, and nothing else.
 
 Each file is read once and compared with the digests in the journal: nothing is rendered, and
 neither the sources nor torch are needed.
@@ -91,8 +91,8 @@ class Report:
         target = printable(self.targetpath)
         if self.spec is None:
             yield (
-                f"{target}: what it should hold cannot be known without its {DATASET}: put a copy "
-                "back (the command that made it writes one to another --targetpath)"
+                f"{target}: cannot be checked without its {DATASET}; restore it (rerun the "
+                "original command with another --targetpath to recreate it)"
             )
             return
         yield f"{target}: {'; '.join(self._sums(self.spec.num_imgs))}"

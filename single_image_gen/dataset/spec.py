@@ -1,4 +1,4 @@
-"""What a dataset is: all that decides its bytes, as one value."""
+"""The specification of a dataset: everything that decides its bytes."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A dataset: image `i` is decided by this and by `i`.
+    """Dataset specification. Image `i` depends only on the specification and `i`.
 
     Attributes:
-        sources: what is cropped from; image i comes from source i mod N.
-        recipe: how.
+        sources: source images; image `i` is cropped from source `i mod N`.
+        recipe: the augmentations.
         seed: 0 to 2^64 - 1.
         num_imgs: images in all, 1 or more.
         format: "folder" or "webdataset".
         quality: of the JPEGs, 1 to 100; the color is subsampled 4:2:0.
-        engine: what renders.
+        engine: rendering engine, "native" or "torchvision".
         batch_size: images in a unit of work; in a tar, where the format is "webdataset".
         indices: of a larger dataset, which differs from this one in its number of images alone:
             image i of this one is its image `origin(i)`. Empty if the two are the same.
@@ -183,7 +183,7 @@ class DatasetSpec:
         """The spec that `as_json` wrote.
 
         Raises:
-            ValueError: it is not one; class names that are no plain file names are refused.
+            ValueError: it is not one; class names that are not valid file names are refused.
         """
         try:
             sources = tuple(SourceInfo(**source) for source in value["sources"])
@@ -221,7 +221,7 @@ class DatasetSpec:
                 yield f"size of source {k}", _sides(a), _sides(b)
 
 
-# More than `class_names` gives, but always a plain file name.
+# Accepts more names than `class_names` produces, but only valid file names.
 _CLASS_NAME = re.compile(r"[^\s\x00-\x1f\x7f./\\\ud800-\udfff]{1,80}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_FIELDS = ("seed", "num_imgs", "batch_size", "format", "quality", "engine")
@@ -279,9 +279,9 @@ def draw_candidates(spec: DatasetSpec, indices: range) -> Iterator[tuple[int, It
 def auto_batch_size(num_imgs: int, format: str) -> int:  # noqa: A002 - the flag's name
     """Images per unit of work; of the number of images and the format alone, never the machine.
 
-    About 128 units, so that many workers share even a small dataset evenly. Not fewer images than
-    outweigh the cost of a unit, nor more than may be lost when a run is killed (folder) or make a
-    handy tar. At most 10,000 units, since each has a marker.
+    About 128 units, so that many workers share even a small dataset evenly. Batches are large
+    enough to amortize per-batch overhead and small enough to limit lost work (folder) or to give
+    tars a practical size. At most 10,000 batches, since each has a marker.
     """
     low, high = (16, 1000) if format == "folder" else (256, 10_000)
     return max(low, min(high, -(-num_imgs // 128)), -(-num_imgs // 10_000))

@@ -70,8 +70,8 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
 
     Raises:
         SourceError: a source cannot be used.
-        ValueError: a value is out of range, the recipe does not fit a source, or next to none of
-            a source's crops has its `min_gradient`.
+        ValueError: a value is out of range, the recipe does not fit a source, or too few of
+            a source's crops reach `min_gradient`.
         EngineError: the engine's libraries cannot be imported.
     """
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 COUNT = 64
 COLUMNS = 8
 GAP = 4
-# Pixels of a tile. The whole sheet fits on a screen, and even one of noise in 3.2 MB.
+# Tile size in pixels. A full sheet fits on a screen and takes at most 3.2 MB, even for noise.
 SMALLEST, LARGEST = 64, 128
 
 

@@ -132,8 +132,8 @@ def generate(
 
     Raises:
         SourceError: a source cannot be used, or is not the known one.
-        ValueError: a value is out of range, the recipe does not fit a source, or next to none of
-            a source's crops has its `min_gradient`.
+        ValueError: a value is out of range, the recipe does not fit a source, or too few of
+            a source's crops reach `min_gradient`.
         DatasetMismatch: the target holds something else.
         TargetError: the target cannot be used.
         EngineError: the engine's libraries cannot be imported.

@@ -25,7 +25,7 @@ SUFFIXES = frozenset(
         *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
     ]
 )
-# What this program writes (see target/layout.py); a search of a folder leaves it out.
+# Files that this program writes (see target/layout.py); a folder search skips them.
 DATASET_IMAGES = ("train", "preview.png")  # beside a dataset.json
 RENDERED_IMAGE = re.compile(r"patch_\d{7,13}\.jpg")
 
@@ -33,7 +33,7 @@ RENDERED_IMAGE = re.compile(r"patch_\d{7,13}\.jpg")
 BYTES_PER_PIXEL = 8
 METADATA_BYTES = 64 * 2**20
 MAX_NAME_BYTES = 80  # of a class; with index and ending, a tar's member may have 100
-# Hugging Face's `datasets` takes these for the name of a split where no letter adjoins them.
+# Hugging Face `datasets` treats these words as split names unless a letter is adjacent.
 SPLIT_NAME = re.compile(
     r"(?<![^\W\d_])(train(ing)?|valid(ation)?|val|dev|test(ing)?|eval(uation)?)(?![^\W\d_])",
     re.IGNORECASE,

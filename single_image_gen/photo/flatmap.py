@@ -72,7 +72,7 @@ def _with_legend(image: Image.Image, inspection: Inspection, side: float) -> Ima
     smallest, largest = inspection.smallest_crop, side**2 / inspection.smallest_crop
     red = (
         f"Red: a crop of {side:.0f} x {side:.0f} pixels around this point would be nearly flat. "
-        f"(That is a middling size: the recipe's crops have sides of {smallest:.0f} to "
+        f"(That is a medium size: the recipe's crops have sides of {smallest:.0f} to "
         f"{largest:.0f} pixels.)"
     )
     lines = [*textwrap.wrap(about, letters), *textwrap.wrap(flat, letters)]

@@ -1,4 +1,4 @@
-"""How much is in a crop: its mean squared gradient, as the contrast of one straight edge.
+"""Content of a crop: the contrast of a single straight edge with the same mean squared gradient.
 
 An edge of contrast c, in levels of 0 to 255, through a crop that is n pixels wide leaves a mean
 squared gradient E of about c^2 / (4 n), once both are blurred with a standard deviation of one

@@ -13,7 +13,7 @@ from PIL import Image
 _MARKER = re.compile(rb"\xff+([\x01-\xfe])", re.DOTALL)
 TEM, FIRST_RESTART, LAST_RESTART, SOI, EOI, SOS = 0x01, 0xD0, 0xD7, 0xD8, 0xD9, 0xDA
 MAX_SEGMENTS = 100_000
-# Coded data that no encoder would have written next: no byte of it is part of a marker.
+# Replacement for coded data, unlike what any encoder writes; no byte can be part of a marker.
 JUNK = bytes((97 * k * k + 31 * k + 13) % 254 + 1 for k in range(256))
 
 

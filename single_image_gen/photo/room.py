@@ -1,4 +1,4 @@
-"""What is derived from a source, beside its pixels in the file that all processes map."""
+"""Data derived from a source, stored after its pixels in the file that all processes map."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class MappedFile:
     """A file of decoded sources, mapped as a whole: one file descriptor, however many sources.
 
     Attributes:
-        file: it, open for reading and writing; closed when this is no longer referred to.
+        file: file object opened for reading and writing; closed when this is no longer referred to.
         bytes: of the whole file, read-only; writes of other processes show.
     """
 
@@ -58,7 +58,7 @@ class Room:
 
     def get(self, slot: int, offset: int, shape: tuple[int, ...]) -> Pixels | None:
         """The read-only uint8 array that a process has stored in a slot; None if none has."""
-        # not through the mapping: what is read there may be older than the mark
+        # Read the mark with a system call; a mapped read may be older than the data.
         mark = os.pread(self._mapped.file.fileno(), 1, self._start + slot)
         return self._array(offset, shape) if mark == b"\1" else None
 

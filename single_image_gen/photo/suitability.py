@@ -1,9 +1,9 @@
-"""Is this photograph a good source? What can be measured of it, before anything is rendered.
+"""Measure how suitable a photograph is as a source, before anything is rendered.
 
-A crop teaches something only if something is in it. So crops are drawn as the recipe draws them,
-and each is compared with the least that counts as content: one straight edge across it, whose
-contrast is FLAT (`gradients` has the measure). That is a tenth of the range: sensor noise of up to
-about seven levels stays below, and so does the slow change of brightness of a clear sky.
+Flat crops are of no use for training. So crops are drawn as the recipe draws them, and a crop
+counts as flat if its contrast (see `gradients`) is below FLAT, that of one straight edge across it.
+FLAT is a tenth of the range: sensor noise of up to about seven levels stays below, and so does the
+slow change of brightness of a clear sky.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def middle_crop(recipe: Recipe, size: tuple[int, int]) -> float:
 
 
 def check_gradients(sources: SharedSources, recipe: Recipe) -> None:
-    """Refuse a source of whose crops next to none has the recipe's `min_gradient`.
+    """Refuse a source if too few of its crops reach the recipe's `min_gradient`.
 
     Raises:
         UsageError: with the share of crops that have it, and the contrast that half of them have.

@@ -132,7 +132,7 @@ class Target:
     def place_new(self, data: bytes, path: str) -> bool:
         """Write a file, flushed to disk, unless there is one of this name; whether it was written.
 
-        Of several processes at once, one is told so.
+        If several processes call this concurrently, only one gets True.
         """
         with StagedFile(self, path, flush=True) as file:
             file.write(data)

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from single_image_gen.target.files import Target
 
 _SPEC = re.compile(r"[0-9a-f]{16}")
-# Another run has just turned a marker into a line; over NFS, the second is said of an open file.
+# Errors expected when another run removes a marker during the read; NFS reports ESTALE for open
+# files.
 _REMOVED = (errno.ENOENT, errno.ESTALE)
 
 
@@ -250,7 +251,7 @@ def record_line(record: BatchRecord) -> bytes:
 
 
 def write_marker(target: Target, record: BatchRecord) -> None:
-    """Record that a batch is finished; its files must be in place and, unless lost, on disk."""
+    """Record a finished batch. Its files must be in place and flushed to disk."""
     target.place(record_line(record), marker_path(record.indices), parents=True)
 
 

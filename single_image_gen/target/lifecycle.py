@@ -1,4 +1,4 @@
-"""A dataset in a target from its beginning to its end: begun, continued, finished, removed."""
+"""Create, resume, finish, and remove the dataset in a target."""
 
 from __future__ import annotations
 
@@ -248,8 +248,8 @@ def finish_dataset(
 def remove_dataset(target: Target, spec: DatasetSpec) -> None:
     """Remove the dataset of this spec, but for dataset.json, which is to be replaced.
 
-    Only what the program itself wrote. Records go first: a removal that is stopped in the middle
-    leaves a target that is known, and known to be unfinished.
+    Only what the program itself wrote. Records are removed first, so an interrupted removal leaves
+    a target recognized as an unfinished dataset.
     """
     target.remove_file(BATCHES)
     target.remove_work(parse_marker_name, lock=False)

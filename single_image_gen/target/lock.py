@@ -11,7 +11,8 @@ from single_image_gen.target.layout import LOCK, WORK
 if TYPE_CHECKING:
     from single_image_gen.target.files import Target
 
-# The last run removes the file, perhaps while another opens it, which then opens the next one.
+# The last run deletes the lock file, possibly after another run has opened it; that run then
+# reopens it.
 ATTEMPTS = 16
 
 
@@ -32,11 +33,11 @@ class RunLock:
         self._close()
 
     def share(self) -> None:
-        """Hold the lock beside other runs; waits while one removes what is there."""
+        """Acquire the lock in shared mode, waiting while another run holds it exclusively."""
         self._acquire(fcntl.LOCK_SH)
 
     def take(self) -> bool:
-        """Hold the lock alone, if no other run holds it; whether that is so."""
+        """Acquire the lock exclusively if no other run holds it; returns whether it did."""
         return self._acquire(fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _acquire(self, how: int) -> bool:

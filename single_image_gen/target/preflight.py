@@ -55,7 +55,7 @@ def refusing_unusable(targetpath: str) -> Iterator[None]:
 def check_path(targetpath: str) -> None:
     """Refuse a path that is not a folder, cannot become one, or is inside another dataset.
 
-    Among that one's images, it would be one more class.
+    Inside another dataset's train/, the target would become an additional class.
     """
     if "\0" in targetpath:
         raise TargetError(
@@ -93,7 +93,7 @@ def _nearest(targetpath: str) -> str:
 
 
 def check_places(target: Target, spec: DatasetSpec) -> None:
-    """Refuse a target in which a link, or another thing, has the name of a folder or a record.
+    """Refuse a target in which a link or another file type occupies a folder or metadata path.
 
     Writing would fail there as well, but only after a part of the dataset has been changed.
     """

@@ -445,8 +445,8 @@ def test_verify_says_what_is_wrong_of_what_kind_and_what_to_do(
     assert verdict(capsys, target) == [
         "missing: dataset.json",
         (
-            f"{target}: what it should hold cannot be known without its dataset.json: put a copy back "
-            "(the command that made it writes one to another --targetpath)"
+            f"{target}: cannot be checked without its dataset.json; restore it (rerun the original "
+            "command with another --targetpath to recreate it)"
         ),
     ]
 

@@ -6,9 +6,8 @@
  * that of several one after another: a level is as sharp as a single bicubic reduction, up to
  * moments of fourth order.
  *
- * A level of more than SIG_LEVEL_BYTES does not exist, whatever memory there is: whoever would use
- * it takes the source. So a level is used or not by the source's size alone, and bytes depend on
- * nothing that was kept or dropped.
+ * Levels above SIG_LEVEL_BYTES are never created; the source is used instead. So whether a level is
+ * used depends on the source's size alone, and the bytes never depend on which levels are cached.
  */
 #include "levels.h"
 

@@ -49,7 +49,7 @@ typedef struct {
     int32_t left, top, width, height;
 } sig_box;
 
-/* The parameters of one image, as `single_image_gen.params.Params` has them. */
+/* The parameters of one image, as `single_image_gen.draw.params.Params` has them. */
 typedef struct {
     double angle, shear;  /* degrees */
     double factor[3];     /* brightness, contrast, saturation */
