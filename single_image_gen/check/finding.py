@@ -74,7 +74,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Checked:
+class BatchCheck:
     """What was found in a batch.
 
     Attributes:

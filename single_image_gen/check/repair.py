@@ -102,7 +102,7 @@ def repair(
     if not report.findings:
         return replace(report, made=0, kept=report.intact)
     with Target(path) as target, RunLock(target) as lock:
-        if not lock.take():
+        if not lock.try_exclusive():
             raise TargetError(f"{path}: a run or another repair is at work there: wait for its end")
         try:
             made = _repair(target, report, spec, options)

@@ -12,7 +12,7 @@ import tarfile
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
-from single_image_gen.check.finding import CHANGED, FOREIGN, Checked, Finding, jpeg_fault
+from single_image_gen.check.finding import CHANGED, FOREIGN, BatchCheck, Finding, jpeg_fault
 from single_image_gen.dataset.sample import Sample
 from single_image_gen.dataset.spec import draw_candidates
 from single_image_gen.target.journal import RecordBuilder
@@ -30,7 +30,7 @@ BLOCK = tarfile.BLOCKSIZE  # a member is a block of header, then its bytes, padd
 BUFFER = 2**20
 
 
-def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> Checked:
+def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> BatchCheck:
     """Compare a tar with its record."""
     tar = tar_name(record.first // spec.batch_size)
     whole = tuple(record.indices)  # a tar is made again as a whole
@@ -39,16 +39,16 @@ def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> Checked
         fd, size = target.open_regular(tar)
         with open(fd, "rb", BUFFER) as file:
             actual = _read(file, size, spec, record.indices)
-            if actual is not None and actual.digest == record.digest:
-                return Checked(record, actual, (), (), record.count, size)
+            if actual is not None and actual.sha256 == record.sha256:
+                return BatchCheck(record, actual, (), (), record.count, size)
             findings, bad = _compare(file, size, spec, record)
     except OSError as error:
         finding = Finding.of_error(error, tar, images=record.count)
-        return Checked(record, None, (finding,), whole, 0, size)
+        return BatchCheck(record, None, (finding,), whole, 0, size)
     if not findings:
         around = "its images are there, but the bytes around its members (headers, padding or end) "
         findings = [Finding("damaged", tar, around + "are not those that were written")]
-    return Checked(record, None, tuple(findings), whole, record.count - len(bad), size)
+    return BatchCheck(record, None, tuple(findings), whole, record.count - len(bad), size)
 
 
 def record_of_tar(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:

@@ -36,7 +36,7 @@ from single_image_gen.text import counted, printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from single_image_gen.check.finding import Checked, Kind
+    from single_image_gen.check.finding import BatchCheck, Kind
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.journal import BatchRecord
 
@@ -65,7 +65,7 @@ class Report:
     findings: tuple[Finding, ...]
     unfinished: int = 0
     unrecorded: tuple[range, ...] = ()
-    checked: tuple[Checked, ...] = ()
+    checked: tuple[BatchCheck, ...] = ()
     made: int | None = None
     kept: int = 0
 
@@ -232,10 +232,10 @@ def _is_finished(target: Target, spec: DatasetSpec, gaps: Sequence[range]) -> bo
 
 def _check_batches(
     target: Target, spec: DatasetSpec, records: Sequence[BatchRecord], faults: dict[int, Finding]
-) -> Iterator[Checked]:
+) -> Iterator[BatchCheck]:
     """Each recorded batch, compared with its files, in order."""
 
-    def check(record: BatchRecord) -> Checked:
+    def check(record: BatchRecord) -> BatchCheck:
         if spec.format == "folder":
             return check_files(target, spec, record, faults)
         return check_tar(target, spec, record)

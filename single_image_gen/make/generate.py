@@ -288,12 +288,12 @@ def _begin(target: Target, lock: RunLock, run: Run) -> tuple[DatasetMetadata, Jo
     check_recorded_files(target, joined.spec, contents.journal.done)
     if _is_finished(target, joined.spec, contents.journal):
         return joined, contents.journal  # nothing is written, not even a lock
-    if not lock.take() and run.workers.shard.count == 1:
+    if not lock.try_exclusive() and run.workers.shard.count == 1:
         notify(
             f"another run is at work in {target.path}: both make the same images; to divide them, "
             "start each run with --shard I/N"
         )
-    lock.share()
+    lock.acquire_shared()
     contents = read_target(target)
     _warn_of_faults(target, contents.journal.faults)
     join = functools.partial(run.join, target)
@@ -302,7 +302,7 @@ def _begin(target: Target, lock: RunLock, run: Run) -> tuple[DatasetMetadata, Jo
 
 def _overwrite(target: Target, lock: RunLock, run: Run) -> DatasetMetadata:
     """Replace the dataset in the target."""
-    if not lock.take():
+    if not lock.try_exclusive():
         raise TargetError(
             f"{target.path}: another run is at work there: wait until it has ended, or stop it, "
             "before --overwrite"
@@ -311,7 +311,7 @@ def _overwrite(target: Target, lock: RunLock, run: Run) -> DatasetMetadata:
     if there is not None:
         remove_dataset(target, there.spec)
     target.place(metadata.as_bytes(), DATASET, flush=True)
-    lock.share()
+    lock.acquire_shared()
     return metadata
 
 

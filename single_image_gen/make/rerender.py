@@ -188,11 +188,11 @@ def render_files(
     work = Work(spec, os.path.abspath(targetpath), sources, durable=False)
     with Target(work.targetpath) as target, RunLock(target) as lock:
         with refusing_unusable(targetpath):
-            lock.share()
+            lock.acquire_shared()
         try:
             return _render_all(work, ranges, options)
         finally:
-            if lock.take():  # otherwise another command writes there, which removes it
+            if lock.try_exclusive():  # otherwise another command writes there, which removes it
                 target.remove_work()
 
 

@@ -239,7 +239,7 @@ def finish_dataset(
         batch = parse_marker_name(name)
         return batch is not None and batch.stop <= spec.num_imgs
 
-    if lock.take():
+    if lock.try_exclusive():
         with contextlib.suppress(OSError):  # the dataset is whole without it
             target.remove_work(is_recorded)
     return now, journal

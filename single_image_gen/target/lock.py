@@ -32,11 +32,11 @@ class RunLock:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def share(self) -> None:
+    def acquire_shared(self) -> None:
         """Acquire the lock in shared mode, waiting while another run holds it exclusively."""
         self._acquire(fcntl.LOCK_SH)
 
-    def take(self) -> bool:
+    def try_exclusive(self) -> bool:
         """Acquire the lock exclusively if no other run holds it; returns whether it did."""
         return self._acquire(fcntl.LOCK_EX | fcntl.LOCK_NB)
 

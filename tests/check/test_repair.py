@@ -248,7 +248,7 @@ def test_a_repair_without_room_ends_in_one_line_and_can_be_repeated(
 def test_a_repair_beside_a_run_is_refused(folder: Path, capsys) -> None:
     flip(folder / patch(3), 400)
     with Target(str(folder)) as target, RunLock(target) as lock:
-        lock.share()
+        lock.acquire_shared()
         before = snapshot(folder)
         capsys.readouterr()
         assert main(["verify", str(folder), "--repair"]) == 2

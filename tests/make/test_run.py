@@ -292,7 +292,7 @@ def test_a_run_beside_another_says_so_unless_both_are_shards(photo: Path, tmp_pa
     options = {"recipe": TINY, "num_imgs": 40, "batch_size": 10, "threads": 1}
     generate(photo, tmp_path, **options, shard=Shard(0, 4, "test"))
     with Target(str(tmp_path)) as target, RunLock(target) as lock:
-        lock.share()
+        lock.acquire_shared()
         assert generate(photo, tmp_path, **options, shard=Shard(1, 4, "test")).made == 10
         with pytest.warns(Notice, match="another run is at work in .*--shard I/N"):
             assert generate(photo, tmp_path, **options).made == 20

@@ -1106,7 +1106,7 @@ def test_overwrite_is_refused_while_a_run_is_at_work(
 ) -> None:
     part(source, tmp_path)
     with Target(str(tmp_path)) as handle, RunLock(handle) as lock:
-        lock.share()
+        lock.acquire_shared()
         before = snapshot(tmp_path)
         assert run(source, tmp_path, "--overwrite") == 2
         assert "another run is at work there" in capsys.readouterr().err
@@ -1133,7 +1133,7 @@ def test_several_runs_may_hold_the_lock_and_the_last_one_tidies_up(
     source: Path, finished: Path, tmp_path: Path
 ) -> None:
     with Target(str(tmp_path)) as handle, RunLock(handle) as lock:
-        lock.share()
+        lock.acquire_shared()
         staging = handle.staging_folder()
         assert make(source, tmp_path).missing == 0
         assert os.listdir(staging) == []

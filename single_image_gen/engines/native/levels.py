@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CACHE_KEY = "native"  # in Source.cache
 
 
-class Table:
+class LevelTable:
     """The levels of one source as C reads them; it is never changed, only replaced.
 
     Attributes:
@@ -58,11 +58,11 @@ class Levels:
             raise ValueError(
                 f"a source must be (height, width, 3) uint8, got {pixels.shape} {pixels.dtype}"
             )
-        self.table = Table({0: np.ascontiguousarray(pixels)})
+        self.table = LevelTable({0: np.ascontiguousarray(pixels)})
         self._room = source.room
         self._making = threading.Lock()
 
-    def make(self, k: int, workspace: Workspace) -> Table:
+    def make(self, k: int, workspace: Workspace) -> LevelTable:
         """A table that holds level k."""
         with self._making:
             self._add(k, workspace)
@@ -82,7 +82,7 @@ class Levels:
             made = _reduced(self.table.pixels[parent], shape, workspace)
             shared = self._room.put(k, offset, made) if self._room else None
             pixels = made if shared is None else shared
-        self.table = Table({**self.table.pixels, k: pixels})
+        self.table = LevelTable({**self.table.pixels, k: pixels})
 
     def _offset(self, k: int) -> int:
         """Where level k is in the source's room, bytes: after those of lower numbers."""

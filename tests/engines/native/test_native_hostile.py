@@ -30,7 +30,7 @@ from single_image_gen import PAPER, SCRIPT
 from single_image_gen.draw.geometry import Box
 from single_image_gen.draw.params import draw_params
 from single_image_gen.engines import native
-from single_image_gen.engines.native.levels import Table
+from single_image_gen.engines.native.levels import LevelTable
 from single_image_gen.engines.native.library import BAD_JOB, BAD_SOURCE, OK, Level, load_library
 from single_image_gen.engines.native.workspace import JOB, Workspace
 
@@ -178,7 +178,7 @@ def call(job: bytes, side: int) -> int:
     workspace = Workspace(portable=False)
     workspace.job[:] = job
     room = np.full(3 * side * side + 128, 77, np.uint8)
-    table = Table({0: SOURCE.pixels})
+    table = LevelTable({0: SOURCE.pixels})
     args = (workspace.job_address, table.address, workspace.address, room.ctypes.data + 64)
     result = load_library().sig_render(*args)
     assert (room[:64] == 77).all()
@@ -192,14 +192,14 @@ def test_missing_pointers_and_impossible_sources_are_refused():
     job_at = ctypes.addressof(ctypes.c_char.from_buffer(job))
     room = np.empty((256, 256, 3), np.uint8)
     out = room.ctypes.data
-    good = Table({0: SOURCE.pixels})
+    good = LevelTable({0: SOURCE.pixels})
     assert library.sig_render(job_at, good.address, workspace.address, out) == OK
     assert library.sig_render(None, good.address, workspace.address, out) == BAD_JOB
     assert library.sig_render(job_at, good.address, None, out) == BAD_JOB
     assert library.sig_render(job_at, good.address, workspace.address, None) == BAD_JOB
     assert library.sig_render(job_at, None, workspace.address, out) == BAD_SOURCE
     for width, height in ((0, 70), (90, 0), (-1, 70), (2**22 + 1, 1), (1, 2**31 - 1)):
-        bad = Table({0: SOURCE.pixels})
+        bad = LevelTable({0: SOURCE.pixels})
         bad.levels[0].width, bad.levels[0].height = width, height
         assert library.sig_render(job_at, bad.address, workspace.address, out) == BAD_SOURCE
     level = Level(SOURCE.pixels.ctypes.data, 90, 70)
@@ -219,7 +219,7 @@ def test_a_level_of_another_size_is_refused():
     recipe = dataclasses.replace(SCRIPT, img_size=32)
     native.render(source, made, recipe)
     table = source.cache["native"].table
-    wrong = Table({k: pixels[:-1] if k else pixels for k, pixels in table.pixels.items()})
+    wrong = LevelTable({k: pixels[:-1] if k else pixels for k, pixels in table.pixels.items()})
     workspace = Workspace(portable=False)
     native.pack(workspace.job, made, recipe)
     out = np.empty((32, 32, 3), np.uint8)
