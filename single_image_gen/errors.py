@@ -6,7 +6,9 @@ is raised is a bug in the program and keeps its traceback.
 
 from __future__ import annotations
 
+import operator
 import warnings
+from typing import SupportsIndex
 
 DONE, FAILED, REFUSED, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -82,3 +84,18 @@ class JournalWarning(SingleImageGenWarning):
 def notify(message: str, category: type[SingleImageGenWarning] = Notice) -> None:
     """Warn, attributed to the caller's caller."""
     warnings.warn(message, category, stacklevel=3)
+
+
+def check_range(name: str, value: SupportsIndex, low: int, high: int) -> int:
+    """The value as an int.
+
+    Raises:
+        UsageError: it is not a whole number from low to high.
+    """
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        whole = None
+    if whole is None or isinstance(value, bool) or not low <= whole <= high:
+        raise UsageError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+    return whole

@@ -130,7 +130,7 @@ def _repair(target: Target, report: Report, spec: DatasetSpec, options: Rerender
     made = 0
     if tasks:
         sources = open_needed_sources(spec, ranges + shown, options)
-        work = Work(spec, os.path.abspath(target.path), sources, durable=False)
+        work = Work(spec, os.path.abspath(target.path), sources)
         done: list[int | None] = run_tasks(work, tasks, ranges, options, lambda images: images or 0)
         made = sum(filter(None, done))  # None for the contact sheet
     if INFO in wrong:

@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complete(words: list[str]) -> None:
-    """Tell a shell what may follow these words, and exit, as argcomplete does."""
+    """Print shell completions with argcomplete, then exit."""
     command = words[1] if words[1:] and words[1] in COMMANDS else GENERATE
     parser = PARSERS[command]()
     if command == GENERATE:

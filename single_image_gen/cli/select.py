@@ -6,8 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from single_image_gen.cli.output import check_folder_exists, print_lines
-from single_image_gen.dataset.spec import check_range
-from single_image_gen.errors import DONE, UsageError
+from single_image_gen.errors import DONE, UsageError, check_range
 from single_image_gen.make.description import open_dataset
 from single_image_gen.make.rerender import RerenderOptions
 from single_image_gen.make.select import (

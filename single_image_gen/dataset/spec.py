@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import operator
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal
 
 from single_image_gen.dataset.batches import IndexSet
 from single_image_gen.draw.geometry import check_fits
 from single_image_gen.draw.params import MAX_SEED, candidates, center_of, choose, uniforms
-from single_image_gen.errors import UsageError
+from single_image_gen.errors import UsageError, check_range
 from single_image_gen.photo.source import SourceInfo
 from single_image_gen.recipe import (
     DEFAULT_ENGINE,
     DEFAULT_QUALITY,
+    DEFAULT_SEED,
     ENGINES,
     FORMATS,
     IMAGENET_SIZE,
@@ -66,7 +66,7 @@ class DatasetSpec:
 
     sources: tuple[SourceInfo, ...]
     recipe: Recipe
-    seed: int = 0
+    seed: int = DEFAULT_SEED
     num_imgs: int = IMAGENET_SIZE
     format: Format = "folder"
     quality: int = DEFAULT_QUALITY
@@ -285,21 +285,6 @@ def auto_batch_size(num_imgs: int, format: str) -> int:  # noqa: A002 - the flag
     """
     low, high = (16, 1000) if format == "folder" else (256, 10_000)
     return max(low, min(high, -(-num_imgs // 128)), -(-num_imgs // 10_000))
-
-
-def check_range(name: str, value: SupportsIndex, low: int, high: int) -> int:
-    """The value as an int.
-
-    Raises:
-        UsageError: it is not a whole number from low to high.
-    """
-    try:
-        whole = operator.index(value)
-    except TypeError:
-        whole = None
-    if whole is None or isinstance(value, bool) or not low <= whole <= high:
-        raise UsageError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
-    return whole
 
 
 def _check_source(source: SourceInfo) -> None:

@@ -12,10 +12,10 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from single_image_gen.dataset.sample import center, contrasts_of
-from single_image_gen.dataset.spec import DatasetSpec, check_range
+from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.draw.params import center_of, draw_params
 from single_image_gen.engines import load_engine
-from single_image_gen.errors import UsageError
+from single_image_gen.errors import UsageError, check_range
 from single_image_gen.photo.find import find_sources
 from single_image_gen.photo.memory import open_sources
 from single_image_gen.photo.suitability import check_gradients

@@ -1,6 +1,6 @@
 """The tasks of a run: a batch of images, and the contact sheet.
 
-A module of its own, since worker processes import it, and the less the sooner they start.
+Kept separate so that worker processes import little and start quickly.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def make_batch(work: Work, batch: range) -> BatchRecord:
             for sample in make_samples(work.spec, work.sources, work.load_engine(), batch):
                 writer.write(sample)
                 work.report(1)
-        if work.durable:
+        if work.sync_batches:
             target.sync()
     return writer.record
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 QUICK, CAREFUL = (64, 0.05), (256, 3.0)
 MIN_IMAGES = 4  # even if they take longer
 MAX_SOURCES = 4  # that are decoded
-# An estimate is uncertain, and file systems may compress: only what is clearly too much is refused.
+# Estimates are uncertain and file systems may compress, so only runs that clearly exceed the free
+# space are refused.
 CLEARLY = 0.8
 # Seconds for writing an image, which is not measured.
 WRITING = {"folder": 0.0005, "webdataset": 0.00008}

@@ -15,11 +15,17 @@ from single_image_gen.dataset.spec import (
     MAX_NUM_IMGS,
     DatasetSpec,
     auto_batch_size,
-    check_range,
 )
 from single_image_gen.draw.params import MAX_SEED
 from single_image_gen.engines import choose_engine
-from single_image_gen.errors import JournalWarning, TargetError, UsageError, WorkerUnfit, notify
+from single_image_gen.errors import (
+    JournalWarning,
+    TargetError,
+    UsageError,
+    WorkerUnfit,
+    check_range,
+    notify,
+)
 from single_image_gen.make.batch import make_batch, make_preview
 from single_image_gen.make.contact_sheet import COUNT
 from single_image_gen.make.forecast import check_room, forecast
@@ -28,7 +34,7 @@ from single_image_gen.make.survey import Run, RunOptions, Survey, survey_target
 from single_image_gen.photo.find import find_sources, select_sources
 from single_image_gen.photo.memory import SharedSources, open_sources
 from single_image_gen.photo.suitability import check_gradients
-from single_image_gen.recipe import DEFAULT_QUALITY, IMAGENET_SIZE, SCRIPT
+from single_image_gen.recipe import DEFAULT_QUALITY, DEFAULT_SEED, IMAGENET_SIZE, SCRIPT
 from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import JournalContents
@@ -75,7 +81,7 @@ class Summary:
         spec: the dataset.
         targetpath: where it is.
         made: images made by this run.
-        bytes: written by this run, in images.
+        bytes: total size of the images written by this run.
         seconds: from the start of the work to its end.
         missing: images of the whole dataset that are not made yet (by other shards).
         stored: bytes of the whole dataset's images, once it is complete.
@@ -99,7 +105,7 @@ def generate(
     recipe: Recipe = SCRIPT,
     num_imgs: int | None = None,
     indices: Iterable[range] = (),
-    seed: int = 0,
+    seed: int = DEFAULT_SEED,
     format: Format = "folder",  # noqa: A002 - the flag's name
     quality: int = DEFAULT_QUALITY,
     engine: str | None = None,
@@ -165,8 +171,8 @@ def generate(
             # all of a new dataset is to be made: workers start while sources are decoded
             share = -(-num_imgs // workers.shard.count)
             tasks = -(-share // (batch_size or auto_batch_size(num_imgs, format)))
-            pool = stack.enter_context(open_pool(workers, tasks, share))
-            pool.start(make_batch.__module__)
+            opened = open_pool(workers, tasks, share, preload=make_batch.__module__)
+            pool = stack.enter_context(opened)
         sources = _open_sources(paths, known, options)
         spec = DatasetSpec(
             sources=sources.infos,
@@ -348,7 +354,8 @@ def _make_pending(
         spec,
         os.path.abspath(run.targetpath),
         run.sources,
-        durable=run.workers.backend in CLUSTERS,  # only the host that wrote a file can flush it
+        # only the host that wrote a file can flush it
+        sync_batches=run.workers.backend in CLUSTERS,
         versions={} if run.options.accept_versions else run.versions,
     )
     made = written = 0

@@ -185,7 +185,7 @@ def render_files(
     sources = open_needed_sources(spec, ranges, options)
     with refusing_unusable(targetpath):
         os.makedirs(targetpath, exist_ok=True)
-    work = Work(spec, os.path.abspath(targetpath), sources, durable=False)
+    work = Work(spec, os.path.abspath(targetpath), sources)
     with Target(work.targetpath) as target, RunLock(target) as lock:
         with refusing_unusable(targetpath):
             lock.acquire_shared()

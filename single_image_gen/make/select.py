@@ -55,7 +55,7 @@ def measure(
     count = spec.num_imgs
     everything = [range(count)]
     sources = open_needed_sources(spec, everything, options)
-    work = Work(spec, os.getcwd(), sources, durable=False)
+    work = Work(spec, os.getcwd(), sources)
     parts = (range(first, min(first + TASK, count)) for first in range(0, count, TASK))
     tasks = [functools.partial(_measured, what=what, indices=part) for part in parts]
     measured = run_tasks(work, tasks, everything, options, lambda result: len(result[0]))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.batches import IndexSet, Plan
-from single_image_gen.dataset.spec import MAX_MAX_PIXELS, check_range
+from single_image_gen.dataset.spec import MAX_MAX_PIXELS
+from single_image_gen.errors import check_range
 from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.lifecycle import join_dataset, read_target
@@ -45,7 +46,7 @@ class RunOptions:
     command: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check every value."""
+        """Check `max_pixels`."""
         max_pixels = check_range("max_pixels", self.max_pixels, 1, MAX_MAX_PIXELS)
         object.__setattr__(self, "max_pixels", max_pixels)
 

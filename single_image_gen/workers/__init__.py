@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 
-from single_image_gen.errors import UsageError
+from single_image_gen.errors import UsageError, check_range
 from single_image_gen.workers.shard import WHOLE, Shard
 
 CLUSTERS = ("dask", "ray")
@@ -36,18 +35,9 @@ class Workers:
     def __post_init__(self) -> None:
         """Check every value; a NumPy integer becomes an int."""
         if self.threads is not None:
-            object.__setattr__(self, "threads", _thread_count(self.threads))
+            threads = check_range("threads", self.threads, 1, MAX_THREADS)
+            object.__setattr__(self, "threads", threads)
         if self.backend not in BACKENDS:
             raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
         if self.scheduler and self.backend not in CLUSTERS:
             raise UsageError(f"scheduler needs backend dask or ray, got {self.backend}")
-
-
-def _thread_count(value: int) -> int:
-    try:
-        count = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        count = 0
-    if not 1 <= count <= MAX_THREADS:
-        raise UsageError(f"threads must be a whole number from 1 to {MAX_THREADS}, got {value!r}")
-    return count

@@ -1,6 +1,6 @@
 """Workers of a Dask or Ray cluster: an existing one, or one started on this machine.
 
-Both libraries give a task of a worker that died to another one: execution is at-least-once.
+Both libraries resubmit the tasks of a dead worker, so a task may run more than once.
 """
 
 from __future__ import annotations
@@ -93,9 +93,6 @@ class ClusterPool:
     wait: Callable[[list[Any]], tuple[Iterable[Any], Iterable[Any]]]
     result: Callable[[Any], Any]
     errors: Callable[[], AbstractContextManager[None]]
-
-    def start(self, module: str) -> None:
-        """Does nothing: a cluster's workers are running."""
 
     def reported(self) -> int:
         """Always 0: a cluster reports finished tasks only."""

@@ -54,8 +54,10 @@ def signals_blocked() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def open_processes(count: int) -> Iterator[Processes]:
-    """Worker processes; they start with the first task and are kept for later pools.
+def open_processes(count: int, preload: str | None = None) -> Iterator[Processes]:
+    """Worker processes, which are kept for later pools.
+
+    They start with the first task, or at once if there is a module to `preload`.
 
     Raises:
         BackendError: the system denies what they need.
@@ -72,7 +74,10 @@ def open_processes(count: int) -> Iterator[Processes]:
             raise BackendError(_why_denied(error)) from None
         stack.enter_context(_expected_warnings_ignored())
         counter = stack.enter_context(contextlib.closing(_PipeCounter()))
-        yield stack.enter_context(contextlib.closing(Processes(parallel, counter)))
+        processes = stack.enter_context(contextlib.closing(Processes(parallel, counter)))
+        if preload:
+            processes.start(preload)
+        yield processes
 
 
 @contextlib.contextmanager
@@ -133,13 +138,13 @@ class Processes:
         self._starting: Generator[None, None, None] | None = None
 
     def start(self, module: str) -> None:
-        """See `Pool.start`."""
+        """Start all processes now, with an import of this module."""
         call = delayed(_import)
         with signals_blocked():
             self._starting = self._parallel(call(module) for _ in range(self._parallel.n_jobs))
 
     def close(self) -> None:
-        """Let go of processes that were started and not used."""
+        """Wait for the start of processes that have not been used."""
         with contextlib.suppress(BrokenExecutor):
             self._wait_for_start()
 
@@ -225,9 +230,6 @@ class Threads:
         self._reported = 0
         self._stopped = False
 
-    def start(self, module: str) -> None:
-        """Does nothing: threads start at once."""
-
     def reported(self) -> int:
         """Images reported so far."""
         return self._reported
@@ -262,7 +264,7 @@ class Threads:
                 raise _Stopped
 
     def _stop(self) -> None:
-        """Stop the running tasks at their next image; joblib would leave them to write on."""
+        """Stop running tasks at their next image; joblib alone would let them continue writing."""
         with self._changed:
             self._stopped = True
             self._changed.wait_for(lambda: not self._running, STOP_SECONDS)

@@ -26,9 +26,6 @@ IMAGES_PER_EXTRA_WORKER = 1000
 class Pool(Protocol):
     """Workers that are ready to do tasks."""
 
-    def start(self, module: str) -> None:
-        """Start worker processes that import a module now, rather than with the first task."""
-
     def run(self, work: Work, tasks: Iterable[Task[R]]) -> Generator[R, None, None]:
         """Do tasks, taken one by one, and yield their results in the order they finish.
 
@@ -49,7 +46,7 @@ class Pool(Protocol):
 
 
 def open_pool(
-    workers: Workers, tasks: int, images: int | None = None
+    workers: Workers, tasks: int, images: int | None = None, *, preload: str | None = None
 ) -> AbstractContextManager[Pool]:
     """Start workers, or connect to those of a cluster; leaving the context releases them.
 
@@ -60,16 +57,17 @@ def open_pool(
         tasks: at most that many workers are started.
         images: how many there are to make; more workers than CPUs are started only if each of
             them has enough to do. None does not limit their number.
+        preload: start worker processes now, with an import of this module, rather than with the
+            first task.
 
     Raises:
         BackendError: the backend's library is missing, its cluster cannot be reached, or the
             system denies what workers need.
     """
     address = cluster_address(workers.backend, workers.scheduler)
-    count = worker_count(workers)
     if address:
-        return (open_dask if workers.backend == "dask" else open_ray)(address, count)
-    started = max(1, min(count or 1, tasks))
+        return (open_dask if workers.backend == "dask" else open_ray)(address, workers.threads)
+    started = max(1, min(workers.threads or usable_cpus(), tasks))
     if images is not None:
         started = min(started, max(2, usable_cpus(), images // IMAGES_PER_EXTRA_WORKER))
     if started > 2 * usable_cpus():
@@ -80,15 +78,8 @@ def open_pool(
     if workers.backend == "ray":
         return open_ray(None, started)
     if workers.backend == "loky" and started > 1:
-        return open_processes(started)
+        return open_processes(started, preload)
     return open_threads(started)
-
-
-def worker_count(workers: Workers) -> int | None:
-    """How many workers are asked for; None for all of an existing cluster's."""
-    if workers.threads is None and cluster_address(workers.backend, workers.scheduler) is None:
-        return usable_cpus()
-    return workers.threads
 
 
 def usable_cpus() -> int:

@@ -39,7 +39,7 @@ class Work:
         spec: the dataset.
         targetpath: absolute, on a file system that all workers share.
         sources: the decoded sources, or where to find them.
-        durable: flush a batch to disk before its record is returned.
+        sync_batches: flush a batch to disk before its record is returned.
         versions: versions that the machines of a cluster must have too; empty for any.
         report: to be called by a task with the number of images that it has just made. The pool
             sets it. In a thread that is to stop, it raises an exception.
@@ -48,7 +48,7 @@ class Work:
     spec: DatasetSpec
     targetpath: str
     sources: Sources
-    durable: bool
+    sync_batches: bool = False
     versions: dict[str, str] = field(default_factory=dict)
     report: Callable[[int], None] = _ignore
 

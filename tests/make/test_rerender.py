@@ -382,6 +382,6 @@ def test_images_of_unfinished_tasks_are_counted(monkeypatch: pytest.MonkeyPatch)
             time.sleep(0.01)
         return 10
 
-    work = Work(SimpleNamespace(engine="native"), "/", [], False)
+    work = Work(SimpleNamespace(engine="native"), "/", [])
     options = RerenderOptions(threads=1, quiet=False)
     assert run_tasks(work, [report_and_wait], [range(10)], options, int) == [10]

@@ -1093,7 +1093,7 @@ def test_on_a_cluster_a_batch_is_flushed_where_it_was_written(
         sync(self)
 
     monkeypatch.setattr(Target, "sync", noted)
-    work = Work(spec, str(tmp_path), [load_source(str(source))], durable=True)
+    work = Work(spec, str(tmp_path), [load_source(str(source))], sync_batches=True)
     assert make_batch(work, range(7)).count == 7
     assert flushed == [7]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def work_of(targetpath: object = "/", **versions: str) -> Work:
     """Work whose dataset has an engine's name alone."""
-    return Work(SimpleNamespace(engine="native"), str(targetpath), [], False, versions)
+    return Work(SimpleNamespace(engine="native"), str(targetpath), [], versions=versions)
 
 
 def number(_: Work, k: int) -> int:

@@ -52,7 +52,7 @@ from single_image_gen.workers import BACKENDS, Workers
 from single_image_gen.workers import cluster as cluster_module
 from single_image_gen.workers import pool as pool_module
 from single_image_gen.workers.cluster import ADDRESS_VARIABLES
-from single_image_gen.workers.pool import open_pool, usable_cpus, worker_count
+from single_image_gen.workers.pool import open_pool
 from single_image_gen.workers.task import run_in_process, run_on_cluster
 
 LOCAL = pytest.mark.parametrize("backend", ["loky", "threading"])
@@ -69,9 +69,6 @@ def loky_workers() -> list[psutil.Process]:
 
 class Recorder:
     """A pool without workers."""
-
-    def start(self, module: str) -> None:
-        pass
 
     def reported(self) -> int:
         return 0
@@ -101,7 +98,7 @@ def test_workers_beyond_the_cpus_are_started_only_if_each_has_enough_to_do(
     threads: int | None, images: int | None, started: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "usable_cpus", lambda: 2)
-    monkeypatch.setattr(pool_module, "open_processes", lambda count: count)
+    monkeypatch.setattr(pool_module, "open_processes", lambda count, _: count)
     monkeypatch.setattr(pool_module, "open_threads", lambda count: count)
     expected = contextlib.nullcontext()
     if started > 2 * 2:
@@ -355,8 +352,13 @@ def test_the_default_is_all_cpus_of_where_the_work_is_done(
     workers = Workers(backend=backend, scheduler=scheduler if cluster else None)
     existing = cluster and (scheduler or variable)
 
-    assert worker_count(workers) == (None if existing else usable_cpus())
-    assert worker_count(Workers(7, backend)) == 7
+    monkeypatch.setattr(pool_module, "usable_cpus", lambda: 5)
+    for name in ("dask", "ray"):
+        monkeypatch.setattr(pool_module, f"open_{name}", lambda _, count: count)
+    monkeypatch.setattr(pool_module, "open_processes", lambda count, _: count)
+    monkeypatch.setattr(pool_module, "open_threads", lambda count: count)
+    assert open_pool(workers, 100) == (None if existing else 5)
+    assert open_pool(replace(workers, threads=7), 100) == 7
 
 
 @pytest.mark.parametrize("backend", ["dask", "ray"])
