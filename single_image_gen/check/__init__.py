@@ -1,1 +1,1 @@
-"""Whether a dataset is whole, and how to make it so again."""
+"""Check a dataset and repair it."""

@@ -1,4 +1,4 @@
-"""A batch of image files against its record: which are not what was written?
+"""Compare a batch of image files with its record: which are not what was written.
 
 An SHA-256 equal to the recorded one proves every byte, so such a batch is not decoded. Only a file
 whose CRC-32 differs is read again and decoded, to say what is wrong with it.

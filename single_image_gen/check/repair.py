@@ -1,4 +1,4 @@
-"""Make the damaged and missing files of a dataset again, byte for byte, and restore its journal."""
+"""Restore the damaged and missing files of a dataset, byte for byte, and its journal."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Remake:
         batch: the indices of the batch.
         ranges: those to make, for a tar, all of them.
         record: what the journal says of the batch; None if its line is lost.
-        exact: whether images come out as they were; otherwise only those that get their recorded
-            checksum are put in place.
+        exact: whether rendering is known to reproduce the images; otherwise only images with the
+            recorded checksum are put in place.
     """
 
     batch: range
@@ -135,7 +135,7 @@ def _repair(target: Target, report: Report, spec: DatasetSpec, options: Rerender
         made = sum(filter(None, done))  # None for the contact sheet
     if INFO in wrong:
         target.place(info_json(spec), INFO)
-    target.sync()  # before the journal says so
+    target.sync()  # before the journal records them
     _restore_journal(target, spec, report, remakes)
     return made
 
@@ -187,7 +187,7 @@ def _unless_occupied() -> Iterator[None]:
 
 
 class _Differs(Exception):  # noqa: N818 - it says what happened
-    """An image does not come out as recorded, so its tar is not put in place."""
+    """A rendered image differs from its record, so its tar is not put in place."""
 
 
 def _restore_journal(

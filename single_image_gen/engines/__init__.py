@@ -6,7 +6,7 @@ An engine is a module with one function,
 
 that returns a contiguous (img_size, img_size, 3) uint8 array: RGB, or BGR for OpenCV's encoder.
 
-- `torchvision` is the reference: stock torchvision operations, the definition of right.
+- `torchvision` is the reference: stock torchvision operations, which define the correct result.
 - `native` is the default, in C: many times faster, and the same bytes on every machine.
 """
 

@@ -1,4 +1,4 @@
-"""The reference engine: stock torchvision operations on PIL images, the definition of right."""
+"""The reference engine: stock torchvision operations on PIL images define the correct result."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def find_sources(paths: Sequence[str]) -> list[str]:
     Args:
         paths: files, taken as they are, and folders, searched recursively (links to folders are
             not followed) for files with an image's ending. Images that this program made are
-            passed over beside others: those of a dataset silently, rendered ones with a notice.
+            skipped if there are others: those of a dataset silently, rendered ones with a notice.
 
     Returns:
         Absolute paths, in the order of `paths`; those of a folder sorted by relative path.
@@ -62,7 +62,7 @@ def select_sources(paths: Sequence[str], num_sources: int, seed: int, max_pixels
 
     Files are ranked by a hash of the seed and of their path below the folder that was given (or
     of their name, if given as files), so the choice depends neither on where that folder is, nor
-    on the order of `paths`. Files for which these are equal are told apart by their content.
+    on the order of `paths`. Files for which these are equal are distinguished by their content.
 
     Args:
         paths: as for `find_sources`.

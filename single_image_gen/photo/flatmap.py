@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from single_image_gen.photo.source import Pixels
     from single_image_gen.photo.suitability import Inspection
 
-SOFTWARE = "single-image-gen inspect"  # in a map's metadata, by which it is known
+SOFTWARE = "single-image-gen inspect"  # in the metadata of a map, to recognize it
 MAX_SIDE = 1024  # pixels, of a photograph in the map
 MIN_WIDTH = 480  # pixels, so that the text has room
 MARGIN = 16

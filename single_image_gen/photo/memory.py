@@ -189,7 +189,7 @@ class _Elsewhere:
 
     Attributes:
         path: by which it can be opened while that process is there.
-        token: random bytes in it, by which it is known to be this one.
+        token: random bytes in it that identify it.
         decoded: the numbers of the sources in it.
     """
 

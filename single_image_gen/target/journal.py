@@ -129,7 +129,7 @@ class JournalContents:
     Attributes:
         records: of the finished batches, by first index, none within another. They overlap where
             runs with different batch sizes worked at once; their images are the same.
-        lines: those of batches.jsonl, as they are there.
+        lines: the records in batches.jsonl, in file order.
         faults: what is wrong with it, in the order in which it was read.
     """
 

@@ -162,7 +162,7 @@ def _refusal(
 def register_dataset(
     target: Target, contents: TargetContents, join: Callable[[TargetContents], DatasetMetadata]
 ) -> DatasetMetadata:
-    """Write dataset.json, unless it says so already; returns what it says now.
+    """Write dataset.json unless it is up to date; returns its content.
 
     Args:
         target: the target.

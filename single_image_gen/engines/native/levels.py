@@ -94,7 +94,7 @@ _opening = threading.Lock()
 
 
 def levels_of(source: Source) -> Levels:
-    """The levels of a source; they live in its cache, and go with it."""
+    """The levels of a source, stored in its cache."""
     levels: Levels | None = source.cache.get(CACHE_KEY)
     if levels is None:
         with _opening:
