@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from single_image_gen.errors import UsageError
 
@@ -12,7 +12,7 @@ from single_image_gen.errors import UsageError
 ENGINES = ("native", "torchvision")  # the default, the reference
 DEFAULT_ENGINE = ENGINES[0]
 FORMATS = ("folder", "webdataset")
-DEFAULT_FORMAT = "folder"
+DEFAULT_FORMAT: Final = "folder"
 DEFAULT_SEED = 0
 IMAGENET_SIZE = 1_281_167
 DEFAULT_QUALITY = 75

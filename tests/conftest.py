@@ -19,7 +19,7 @@ from PIL import Image
 
 import single_image_gen
 from single_image_gen.dataset.sample import encode_jpeg
-from single_image_gen.make.survey import RunOptions
+from single_image_gen.make.run import RunOptions
 from single_image_gen.target.metadata import digest_of
 from single_image_gen.workers import Workers
 

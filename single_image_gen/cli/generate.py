@@ -14,7 +14,7 @@ from single_image_gen.errors import DONE, DatasetMismatch, UsageError, notify
 from single_image_gen.make.description import open_dataset, parse_ranges
 from single_image_gen.make.generate import generate
 from single_image_gen.make.rerender import locate
-from single_image_gen.make.survey import RunOptions
+from single_image_gen.make.run import RunOptions
 from single_image_gen.recipe import RECIPES, SCRIPT, Recipe
 from single_image_gen.target.versions import version_mismatch
 from single_image_gen.text import counted, size_of

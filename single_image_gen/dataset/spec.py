@@ -18,6 +18,7 @@ from single_image_gen.errors import UsageError, check_range
 from single_image_gen.photo.source import SourceInfo
 from single_image_gen.recipe import (
     DEFAULT_ENGINE,
+    DEFAULT_FORMAT,
     DEFAULT_QUALITY,
     DEFAULT_SEED,
     ENGINES,
@@ -68,7 +69,7 @@ class DatasetSpec:
     recipe: Recipe
     seed: int = DEFAULT_SEED
     num_imgs: int = IMAGENET_SIZE
-    format: Format = "folder"
+    format: Format = DEFAULT_FORMAT
     quality: int = DEFAULT_QUALITY
     engine: str = DEFAULT_ENGINE
     batch_size: int = 0

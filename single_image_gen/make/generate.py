@@ -30,11 +30,18 @@ from single_image_gen.make.batch import make_batch, make_preview
 from single_image_gen.make.contact_sheet import COUNT
 from single_image_gen.make.forecast import check_room, forecast
 from single_image_gen.make.progress import Progress
-from single_image_gen.make.survey import Run, RunOptions, Survey, survey_target
+from single_image_gen.make.run import Run, RunOptions
+from single_image_gen.make.survey import Survey, survey_target
 from single_image_gen.photo.find import find_sources, select_sources
 from single_image_gen.photo.memory import SharedSources, open_sources
 from single_image_gen.photo.suitability import check_gradients
-from single_image_gen.recipe import DEFAULT_QUALITY, DEFAULT_SEED, IMAGENET_SIZE, SCRIPT
+from single_image_gen.recipe import (
+    DEFAULT_FORMAT,
+    DEFAULT_QUALITY,
+    DEFAULT_SEED,
+    IMAGENET_SIZE,
+    SCRIPT,
+)
 from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import JournalContents
@@ -106,7 +113,7 @@ def generate(
     num_imgs: int | None = None,
     indices: Iterable[range] = (),
     seed: int = DEFAULT_SEED,
-    format: Format = "folder",  # noqa: A002 - the flag's name
+    format: Format = DEFAULT_FORMAT,  # noqa: A002 - the flag's name
     quality: int = DEFAULT_QUALITY,
     engine: str | None = None,
     batch_size: int | None = None,

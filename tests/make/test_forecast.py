@@ -18,7 +18,8 @@ from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.engines import load_engine
 from single_image_gen.make.forecast import FreeSpace, check_room, forecast
-from single_image_gen.make.survey import Run, survey_target
+from single_image_gen.make.run import Run
+from single_image_gen.make.survey import survey_target
 from single_image_gen.photo.memory import SharedSources, open_sources
 from single_image_gen.workers.shard import parse_shard
 

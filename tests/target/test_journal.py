@@ -435,10 +435,10 @@ def test_from_refuses_a_changed_source(
 
 @pytest.fixture
 def other_versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    from single_image_gen.make import survey
+    from single_image_gen.make import run as asked
 
     versions = {**current_versions("native"), "opencv": "0.1", "codec": "9"}
-    monkeypatch.setattr(survey, "current_versions", lambda _: versions)
+    monkeypatch.setattr(asked, "current_versions", lambda _: versions)
     return versions
 
 
