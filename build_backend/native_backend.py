@@ -45,6 +45,7 @@ __all__ = [
     "prepare_metadata_for_build_wheel",
 ]
 
+PACKAGES = "src"
 ENGINE = Path("single_image_gen", "engines", "native")
 LIBRARY, NOT_BUILT = "kernel.so", "not_built.txt"
 ZIG = [sys.executable, "-m", "ziglang", "cc"]
@@ -157,13 +158,13 @@ class BuildLibrary(build_py):
     def run(self) -> None:
         """In the build folder; of an editable installation, in the source tree."""
         super().run()
-        folder = ENGINE if self.editable_mode else Path(self.build_lib, ENGINE)
+        folder = Path(PACKAGES if self.editable_mode else self.build_lib, ENGINE)
         library, not_built = folder / LIBRARY, folder / NOT_BUILT
         for stale in (library, not_built):
             stale.unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            compile_library(ENGINE / "src", library)
+            compile_library(Path(PACKAGES, ENGINE, "src"), library)
         except CompilerError as error:
             not_built.write_text(f"{error}\n", encoding="utf-8")
             print(f"warning: the native engine is left out: {error}", file=sys.stderr)

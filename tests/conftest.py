@@ -154,12 +154,3 @@ def tree_hash(target: Path) -> str:
         digest.update(os.fsencode(path.relative_to(target)) + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _away_from_the_checkout() -> None:
-    """Processes that tests start import the installed package, which has the compiled engine.
-
-    `python -m` looks into the working directory first, where a checkout has none.
-    """
-    os.chdir(Path(__file__).parent)

@@ -223,7 +223,7 @@ def test_every_file_that_is_named_exists(place: Place) -> None:
     plain += [" ".join(words[:2]) for words in LINES if words[0] == "python"]
     named = {word for span in plain for word in span.split() if FILES.fullmatch(word)}
     named |= set(re.findall(r"\]\((?!https?:)([^)#]+)", TEXT))
-    folders = (ROOT, ROOT / "single_image_gen", place.folder, place.folder / place.dataset)
+    folders = (ROOT, ROOT / "src/single_image_gen", place.folder, place.folder / place.dataset)
     missing = {name for name in named if not any((folder / name).exists() for folder in folders)}
     assert len(named) > 40
     assert missing <= NO_FILES

@@ -32,7 +32,7 @@ SWEEP = os.environ.get("SINGLE_IMAGE_GEN_SWEEP") == "1"
 slow = pytest.mark.skipif(not SWEEP, reason="takes minutes: set SINGLE_IMAGE_GEN_SWEEP=1")
 
 ROOT = Path(__file__).parents[3]
-SOURCES = ROOT / "single_image_gen/engines/native/src"
+SOURCES = ROOT / "src/single_image_gen/engines/native/src"
 REPLAY = Path(__file__).with_name("replay.c")
 FLAGS = shlex.split(
     "-std=c11 -D_POSIX_C_SOURCE=200809L -ffp-contract=off -fno-math-errno -Wno-psabi"

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../../single_image_gen/engines/native/src/native.h"
+#include "../../../src/single_image_gen/engines/native/src/native.h"
 
 static void fail(const char *what) {
     fprintf(stderr, "replay: %s\n", what);
