@@ -103,7 +103,14 @@ def test_both_spellings_mean_the_same(photo: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("50000", 50_000), ("50_000", 50_000), ("50k", 50_000), ("1e6", 10**6), ("1.5M", 1_500_000)],
+    [
+        ("50000", 50_000),
+        ("50_000", 50_000),
+        ("50,000", 50_000),
+        ("50k", 50_000),
+        ("1e6", 10**6),
+        ("1.5M", 1_500_000),
+    ],
 )
 def test_counts_may_be_written_in_short(text: str, value: int) -> None:
     assert generate_parser().parse(["--num_imgs", text]).num_imgs == value

@@ -60,8 +60,8 @@ def parse_ranges(text: str, num_imgs: int) -> list[range]:
         match = _RANGE.fullmatch(part.strip())
         if match is None:
             raise UsageError(
-                f"--index must be a list such as 3,10-20, or a file with a number on each line, "
-                f"got {part if where else text!r}{where}"
+                "--index must be a list such as 3,10-20, or a file with a number on each line, "
+                + (f"got {part!r}{where}" if where else f"got {text!r}, and there is no such file")
             )
         first, last = int(match[1]), int(match[2] or match[1])
         if first > last:

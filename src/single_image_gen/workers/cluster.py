@@ -47,7 +47,10 @@ def _import_library(module: str, backend: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise BackendError(f"{error}: pip install 'single-image-gen[{backend}]'") from None
+        raise BackendError(
+            f"--backend {backend} needs its library ({error}): pip install "
+            f"'single-image-gen[{backend}]'"
+        ) from None
 
 
 @contextlib.contextmanager
