@@ -177,7 +177,7 @@ def test_a_pool_streams_results_and_tells_errors_apart(head: str, tmp_path: Path
     assert "same paths" in message
     name, message = found["versions"]
     assert name == "WorkerUnfit"
-    assert "numpy: 0 asked for" in message
+    assert "numpy: none there, 0 here" in message
     name, message = found["missing"]
     assert name == "WorkerUnfit"
     assert "No module named 'only_here'" in message
