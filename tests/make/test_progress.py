@@ -85,11 +85,15 @@ def test_quiet_shows_nothing(clock: list[float], capsys: pytest.CaptureFixture[s
 def test_a_stderr_that_cannot_be_written_to_does_not_end_the_run(
     code: int, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    attempts = []
+
     class Broken(io.StringIO):
-        def write(self, _: str) -> int:
+        def write(self, text: str) -> int:
+            attempts.append(text)
             raise OSError(code, "broken")
 
     monkeypatch.setattr(sys, "stderr", Broken())
     with Progress(100, 0) as running:
         clock[0] += 60
         running.add(10)
+    assert attempts
