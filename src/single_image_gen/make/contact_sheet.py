@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
-from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,13 +31,19 @@ def contact_sheet(images: Sequence[Pixels]) -> bytes:
     size = sheet_size(images[0].shape[0], len(images))
     side = _tile_side(images[0].shape[0])
     columns, pitch = min(COLUMNS, len(images)), side + GAP
-    sheet = Image.new("RGB", size, "white")
+    sheet = np.full((size[1], size[0], 3), 255, np.uint8)
     for k, pixels in enumerate(images):
-        tile = _tile(pixels, side)
-        sheet.paste(tile, (GAP + k % columns * pitch, GAP + k // columns * pitch))
-    file = io.BytesIO()
-    sheet.save(file, "PNG")
-    return file.getvalue()
+        top, left = GAP + k // columns * pitch, GAP + k % columns * pitch
+        # by area: reduced images are antialiased; nearest: enlarged pixels stay sharp
+        how = cv2.INTER_AREA if pixels.shape[0] >= side else cv2.INTER_NEAREST
+        sheet[top : top + side, left : left + side] = cv2.resize(
+            pixels, (side, side), interpolation=how
+        )
+    # not by Pillow, which takes twice as long
+    done, data = cv2.imencode(".png", sheet[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise RuntimeError(f"OpenCV could not encode a contact sheet of {size[0]} x {size[1]}")
+    return data.tobytes()
 
 
 def sheet_size(side: int, count: int) -> tuple[int, int]:
@@ -53,10 +58,3 @@ def _tile_side(side: int) -> int:
     if side < SMALLEST:
         return side * -(-SMALLEST // side)
     return min(side, LARGEST)
-
-
-def _tile(pixels: Pixels, side: int) -> Image.Image:
-    tile = Image.fromarray(np.ascontiguousarray(pixels))
-    enlarged = tile.width < side
-    how = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
-    return tile if tile.width == side else tile.resize((side, side), how)
