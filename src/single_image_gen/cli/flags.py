@@ -104,8 +104,8 @@ def check_first_word(parser: Parser, word: str) -> None:
 
 
 def count(text: str) -> int:
-    """A whole number, which may be written as 50000, 50,000, 50_000, 50k, 5e4 or 1.2M."""
-    value = float(text.replace(",", "").replace("k", "e3").replace("M", "e6"))
+    """A whole number, which may be written as 50000, 50_000, 50k, 5e4 or 1.2M."""
+    value = float(text.replace("k", "e3").replace("M", "e6"))
     if not value.is_integer():
         raise ValueError
     return int(value)
