@@ -12,6 +12,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ import single_image_gen
 from single_image_gen.dataset.sample import encode_jpeg
 from single_image_gen.make.run import RunOptions
 from single_image_gen.target.metadata import digest_of
-from single_image_gen.workers import Workers
+from single_image_gen.workers import Workers, pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,12 +36,17 @@ def encode_rgb(pixels: np.ndarray, quality: int) -> bytes:
 
 
 def generate(imgpath: object, targetpath: object, **options: object) -> Summary:
-    """`single_image_gen.generate` with the fields of Workers and RunOptions as keywords."""
+    """`single_image_gen.generate` with the fields of Workers and RunOptions as keywords.
+
+    With backend="loky", processes make the images, however few there are.
+    """
+    few = 1 if options.get("backend") == "loky" else pool.FEW_IMAGES
     grouped = {
         name: kind(**{f.name: options.pop(f.name) for f in fields(kind) if f.name in options})
         for name, kind in (("workers", Workers), ("options", RunOptions))
     }
-    return single_image_gen.generate(imgpath, targetpath, **grouped, **options)
+    with patch.object(pool, "FEW_IMAGES", few):
+        return single_image_gen.generate(imgpath, targetpath, **grouped, **options)
 
 
 REAL_PHOTO = Path(__file__).parents[2] / "shared/images/ameyoko.jpg"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -27,6 +26,7 @@ from single_image_gen.errors import BackendError, Notice, UsageError
 from single_image_gen.photo.source import load_source
 from single_image_gen.target.files import Target
 from single_image_gen.target.lock import RunLock
+from single_image_gen.workers import pool
 from single_image_gen.workers.shard import Shard
 
 if TYPE_CHECKING:
@@ -184,13 +184,13 @@ def test_seeds_make_different_images(photo: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def usual(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the README's command makes: 200 images of 256 x 256 by two worker processes."""
+    """What the README's command makes: 200 images of 256 x 256 by two workers."""
     target = tmp_path_factory.mktemp("usual") / "out" / "demo"
     generate(photo, target, num_imgs=200, threads=2)
     return target
 
 
-def test_two_worker_processes_make_every_image(usual: Path, photo: Path, tmp_path: Path) -> None:
+def test_two_workers_make_every_image(usual: Path, photo: Path, tmp_path: Path) -> None:
     assert indices(usual) == Counter(range(200))
     generate(photo, tmp_path, num_imgs=200, threads=1)
     assert tree_hash(tmp_path) == tree_hash(usual)
@@ -359,6 +359,7 @@ def test_a_bug_keeps_its_traceback(
         monkeypatch.setattr("single_image_gen.make.generate.make_batch", a_bug)
     argv = ["--imgpath", photo, "--targetpath", tmp_path / "out", "--format", "webdataset"]
     argv += ["--num_imgs", 5, "--img_size", 8, "--threads", threads, "--backend", backend]
+    monkeypatch.setattr(pool, "FEW_IMAGES", 1)
     with pytest.raises((TypeError, ZeroDivisionError)):
         main([str(value) for value in (*argv, "--quiet")])
 
@@ -407,35 +408,6 @@ class PeakOfWorkers:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-
-
-COUNT_WORKERS = """
-import sys
-import psutil
-from single_image_gen.make import generate as make
-from single_image_gen.workers import Workers
-
-def counting(*arguments, opened=make.open_sources, **options):
-    commands = [" ".join(child.cmdline()) for child in psutil.Process().children()]
-    print(sum("popen_loky" in command for command in commands))
-    return opened(*arguments, **options)
-
-make.open_sources = counting
-make.generate(sys.argv[1], sys.argv[2], num_imgs=64, workers=Workers(2))
-"""
-
-
-def test_workers_start_while_sources_are_decoded_if_the_dataset_is_new(
-    photo: Path, tmp_path: Path
-) -> None:
-    for expected in ("2", "0"):
-        done = subprocess.run(
-            [sys.executable, "-c", COUNT_WORKERS, photo, tmp_path / "out"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert done.stdout.split() == [expected]
 
 
 @pytest.mark.skipif(not SLOW, reason="takes a minute: SINGLE_IMAGE_GEN_SLOW=1 runs it")

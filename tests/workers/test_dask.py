@@ -154,7 +154,7 @@ def test_tasks_are_sent_as_workers_need_them_and_results_come_as_they_finish(
             taken += 1
             yield task
 
-    with open_pool(on(cluster), 60) as pool:
+    with open_pool(on(cluster), 60, 1000) as pool:
         results = pool.run(work_of(), tasks())
         first = next(results)
         assert taken <= 12  # two for each of three threads, and what finished meanwhile
@@ -163,7 +163,7 @@ def test_tasks_are_sent_as_workers_need_them_and_results_come_as_they_finish(
 
 
 def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
-    with dask_cluster(tmp_path, 1, 1) as cluster, open_pool(on(cluster), 100) as pool:
+    with dask_cluster(tmp_path, 1, 1) as cluster, open_pool(on(cluster), 100, 1000) as pool:
         victim = cluster.processes[1]
         results = pool.run(work_of(), numbers(30))
         first = next(results)
@@ -175,7 +175,10 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("loses", ["worker", "scheduler"])
 def test_what_dask_gives_up_ends_the_run(tmp_path: Path, loses: str) -> None:
     settings = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
-    with dask_cluster(tmp_path, 1, **settings) as cluster, open_pool(on(cluster), 100) as pool:
+    with (
+        dask_cluster(tmp_path, 1, **settings) as cluster,
+        open_pool(on(cluster), 100, 1000) as pool,
+    ):
         results = pool.run(work_of(), numbers(100))
         next(results)
         (cluster.processes[1] if loses == "worker" else cluster.scheduler).kill()
@@ -186,7 +189,7 @@ def test_what_dask_gives_up_ends_the_run(tmp_path: Path, loses: str) -> None:
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "/x"), SourceError("/x")])
 def test_a_worker_that_does_not_see_the_files_is_named(cluster: Dask, error: Exception) -> None:
     with (
-        open_pool(on(cluster), 1) as pool,
+        open_pool(on(cluster), 1, 1000) as pool,
         pytest.raises(WorkerUnfit, match=f"the worker on {socket.gethostname()}: .*/x.*same paths"),
     ):
         list(pool.run(work_of(), [functools.partial(fail, error=error)]))
@@ -194,7 +197,7 @@ def test_a_worker_that_does_not_see_the_files_is_named(cluster: Dask, error: Exc
 
 def test_a_worker_with_other_libraries_is_refused(cluster: Dask) -> None:
     with (
-        open_pool(on(cluster), 1) as pool,
+        open_pool(on(cluster), 1, 1000) as pool,
         pytest.raises(WorkerUnfit, match=r"numpy: none there, 0 here.*--accept_versions"),
     ):
         list(pool.run(work_of(numpy="0"), numbers(1)))
@@ -209,7 +212,7 @@ def test_workers_without_this_program_are_refused(
         cluster_module, "_empty_task", lambda: exec(f"raise ImportError({missing!r})")
     )
     with pytest.raises(BackendError, match=f"{missing}.*install it there too"):
-        open_pool(on(cluster), 1).__enter__()
+        open_pool(on(cluster), 1, 1000).__enter__()
 
 
 def test_a_cluster_without_workers_is_refused_after_a_notice(
@@ -271,7 +274,7 @@ def test_a_cluster_started_here_has_no_more_workers_than_tasks_and_needs_no_port
         with contextlib.suppress(OSError):  # then another has it
             sock.bind(("", 8787))  # which Dask takes by default
             sock.listen()
-        with open_pool(Workers(12, "dask"), 2) as pool:
+        with open_pool(Workers(12, "dask"), 2, 1000) as pool:
             assert sorted(pool.run(work_of(), numbers(2))) == [0, 1]
             children = psutil.Process().children(recursive=True)
             assert sum("spawn_main" in " ".join(child.cmdline()) for child in children) <= 2

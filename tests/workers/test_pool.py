@@ -55,6 +55,7 @@ from single_image_gen.workers.cluster import ADDRESS_VARIABLES
 from single_image_gen.workers.pool import open_pool
 from single_image_gen.workers.task import run_in_process, run_on_cluster
 
+MANY = 10**6  # images, for which processes are started
 LOCAL = pytest.mark.parametrize("backend", ["loky", "threading"])
 
 
@@ -77,7 +78,7 @@ class Recorder:
 @LOCAL
 @pytest.mark.parametrize("threads", [1, 2])
 def test_each_task_is_done_once(backend: str, threads: int) -> None:
-    with open_pool(Workers(threads, backend), 100) as pool:
+    with open_pool(Workers(threads, backend), 100, MANY) as pool:
         assert sorted(pool.run(work_of(), numbers(40))) == list(range(40))
         assert sorted(pool.run(work_of(), numbers(3))) == [0, 1, 2], "a pool can be used again"
 
@@ -85,24 +86,33 @@ def test_each_task_is_done_once(backend: str, threads: int) -> None:
 @pytest.mark.filterwarnings("ignore:3 workers on 1 usable CPU")
 def test_no_more_workers_than_tasks_are_started() -> None:
     before = set(loky_workers())
-    with open_pool(Workers(12), 3) as pool:
+    with open_pool(Workers(12), 3, MANY) as pool:
         assert sorted(pool.run(work_of(), numbers(3, slow_number))) == [0, 1, 2]
         assert len(set(loky_workers()) - before) <= 3
 
 
 @pytest.mark.parametrize(
     ("threads", "images", "started"),
-    [(24, 600, 2), (24, 5999, 5), (24, 10**6, 24), (24, None, 24), (1, 10**6, 1), (None, 10, 2)],
+    [
+        (24, 600, "2 threads"),
+        (24, 2000, "2 processes"),
+        (24, 11_999, "5 processes"),
+        (24, MANY, "24 processes"),
+        (1, MANY, "1 threads"),
+        (None, 10, "2 threads"),
+    ],
 )
-def test_workers_beyond_the_cpus_are_started_only_if_each_has_enough_to_do(
-    threads: int | None, images: int | None, started: int, monkeypatch: pytest.MonkeyPatch
+def test_workers_are_started_only_if_each_has_enough_to_do(
+    threads: int | None, images: int, started: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "usable_cpus", lambda: 2)
-    monkeypatch.setattr(pool_module, "open_processes", lambda count, _: count)
-    monkeypatch.setattr(pool_module, "open_threads", lambda count: count)
+    monkeypatch.setattr(pool_module, "open_processes", lambda count: f"{count} processes")
+    monkeypatch.setattr(pool_module, "open_threads", lambda count: f"{count} threads")
     expected = contextlib.nullcontext()
-    if started > 2 * 2:
-        expected = pytest.warns(Notice, match=rf"^{started} workers on 2 usable CPUs: ")
+    if int(started.split(maxsplit=1)[0]) > 2 * 2:
+        expected = pytest.warns(
+            Notice, match=rf"^{started.split(maxsplit=1)[0]} workers on 2 usable CPUs: "
+        )
     with expected:
         assert open_pool(Workers(threads), 100, images) == started
 
@@ -117,7 +127,7 @@ def test_tasks_are_taken_as_workers_need_them_and_results_come_as_they_finish(ba
             taken += 1
             yield task
 
-    with open_pool(Workers(2, backend), 60) as pool:
+    with open_pool(Workers(2, backend), 60, MANY) as pool:
         results = pool.run(work_of(), tasks())
         next(results)
         assert taken < 20
@@ -128,7 +138,7 @@ def test_tasks_are_taken_as_workers_need_them_and_results_come_as_they_finish(ba
 def test_images_are_counted_before_their_task_ends(backend: str, tmp_path: Path) -> None:
     end = tmp_path / "end"
     task = functools.partial(report_and_wait, images=700, path=str(end))
-    with open_pool(Workers(2, backend), 2) as pool:
+    with open_pool(Workers(2, backend), 2, MANY) as pool:
         results: list[int] = []
         thread = threading.Thread(target=lambda: results.extend(pool.run(work_of(), [task, task])))
         thread.start()
@@ -147,7 +157,7 @@ def test_images_of_a_later_pool_are_counted_too(backend: str, tmp_path: Path) ->
     end.touch()
     task = functools.partial(report_and_wait, images=7, path=str(end))
     for _ in range(2):  # processes are kept, and the second pipe has the number of the first
-        with open_pool(Workers(2, backend), 2) as pool:
+        with open_pool(Workers(2, backend), 2, MANY) as pool:
             assert list(pool.run(work_of(), [task, task])) == [7, 7]
             assert pool.reported() == 14
 
@@ -162,7 +172,7 @@ def test_an_error_of_a_task_comes_through_and_stops_the_others(
     tasks = [functools.partial(report_forever, path=str(log))] * (threads - 1)
     tasks += [functools.partial(fail, error=LookupError("of the task"))]
     with (
-        open_pool(Workers(threads, backend), 2) as pool,
+        open_pool(Workers(threads, backend), 2, MANY) as pool,
         pytest.raises(LookupError, match="of the task"),
     ):
         list(pool.run(work_of(), tasks))
@@ -173,7 +183,7 @@ def test_an_error_of_a_task_comes_through_and_stops_the_others(
 
 def test_a_killed_worker_is_told_with_the_remedy() -> None:
     with (
-        open_pool(Workers(2), 2) as pool,
+        open_pool(Workers(2), 2, MANY) as pool,
         pytest.raises(WorkerLost, match=r"killed \(SIGKILL\), most likely .* fewer --threads"),
     ):
         list(pool.run(work_of(), [kill_the_worker, *numbers(3)]))
@@ -181,7 +191,7 @@ def test_a_killed_worker_is_told_with_the_remedy() -> None:
 
 def test_a_worker_unpickles_the_work_once_so_that_sources_are_decoded_once() -> None:
     work = work_of()
-    with open_pool(Workers(2), 20) as pool:
+    with open_pool(Workers(2), 20, MANY) as pool:
         done = list(pool.run(work, [who] * 20))
         again = list(pool.run(work_of("/other"), [who] * 20))
     assert len(set(done)) == len({process for process, _ in done})
@@ -245,12 +255,12 @@ def test_a_ray_cluster_that_grows_from_nothing_is_accepted(
     monkeypatch.setattr(cluster_module, "_import_library", lambda *_: ray)
     with (
         pytest.warns(Notice, match="no CPUs yet: waiting for its autoscaler"),
-        open_pool(Workers(backend="ray", scheduler="auto"), 1) as pool,
+        open_pool(Workers(backend="ray", scheduler="auto"), 1, MANY) as pool,
     ):
         assert pool.cpus() == 0
     with (
         pytest.raises(BackendError, match=r"has 0 CPUs, but --threads asks for 2$"),
-        open_pool(Workers(2, "ray", "auto"), 1),
+        open_pool(Workers(2, "ray", "auto"), 1, MANY),
     ):
         pass
 
@@ -259,7 +269,7 @@ def test_workers_that_grow_by_large_sources_are_no_failure(
     recwarn: pytest.WarningsRecorder,
 ) -> None:
     tasks = [functools.partial(grow, size=size) for size in (0, 350_000_000, 0, 0) for _ in "ab"]
-    with open_pool(Workers(2), len(tasks)) as pool:
+    with open_pool(Workers(2), len(tasks), MANY) as pool:
         processes = list(pool.run(work_of(), tasks))
     assert len(processes) == len(tasks)
     assert len(set(processes)) > 2, "joblib replaces such a worker where psutil is installed"
@@ -268,7 +278,7 @@ def test_workers_that_grow_by_large_sources_are_no_failure(
 
 def limited(limit: str, photo: Path, tmp_path: Path, *prefix: str) -> str:
     """The last line on stderr of the program that is refused under a limit of the shell's."""
-    more = ("--targetpath", tmp_path / "out", "--threads", "2", "--num_imgs", "500")
+    more = ("--targetpath", tmp_path / "out", "--threads", "2", "--num_imgs", "5000")
     command = [*prefix, "sh", "-c", f'{limit} && exec "$@"', "sh", sys.executable]
     command += ["-m", "single_image_gen", "--imgpath", photo, *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -355,10 +365,10 @@ def test_the_default_is_all_cpus_of_where_the_work_is_done(
     monkeypatch.setattr(pool_module, "usable_cpus", lambda: 5)
     for name in ("dask", "ray"):
         monkeypatch.setattr(pool_module, f"open_{name}", lambda _, count: count)
-    monkeypatch.setattr(pool_module, "open_processes", lambda count, _: count)
+    monkeypatch.setattr(pool_module, "open_processes", lambda count: count)
     monkeypatch.setattr(pool_module, "open_threads", lambda count: count)
-    assert open_pool(workers, 100) == (None if existing else 5)
-    assert open_pool(replace(workers, threads=7), 100) == 7
+    assert open_pool(workers, 100, MANY) == (None if existing else 5)
+    assert open_pool(replace(workers, threads=7), 100, MANY) == 7
 
 
 @pytest.mark.parametrize("backend", ["dask", "ray"])

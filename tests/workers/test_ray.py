@@ -137,7 +137,7 @@ def tasks():
         yield functools.partial(slow_number, k=k)
 
 found = {}
-with open_pool(Workers(backend="ray", scheduler=sys.argv[1]), 40) as pool:
+with open_pool(Workers(backend="ray", scheduler=sys.argv[1]), 40, 1000) as pool:
     results = pool.run(work_of(), tasks())
     first = next(results)
     found["taken"] = taken

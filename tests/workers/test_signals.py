@@ -380,7 +380,7 @@ def test_sigterm_to_a_worker_changes_nothing(source: Path, tmp_path: Path) -> No
 
 
 def test_a_run_ends_soon_after_its_last_image(source: Path, tmp_path: Path) -> None:
-    run = Run(source, tmp_path / "out", "--num_imgs", 600, "--threads", 2)
+    run = Run(source, tmp_path / "out", "--num_imgs", 2400, "--threads", 2)
     run.until((run.target / "batches.jsonl").exists)
     code, error = run.send(0)
     assert (code, error) == (0, "")

@@ -237,7 +237,7 @@ def _add_work(group: Any) -> None:
     add_flag(group, "threads", "N", "workers (default: all usable CPUs)")
     text = "images per task, resume point and tar (default: from num_imgs and format)"
     add_flag(group, "batch_size", "N", text)
-    text = f"processes, threads, or a cluster's workers (default: {BACKENDS[0]})"
+    text = f"processes (threads for few images), threads, or a cluster (default: {BACKENDS[0]})"
     add_flag(group, "backend", BACKENDS, text)
     add_flag(group, "scheduler", "ADDRESS", "an existing Dask scheduler or Ray head")
     text = (
@@ -347,7 +347,7 @@ def inspect_parser() -> Parser:
 def _add_rendering(parser: Parser) -> None:
     """Add the flags of a command that makes images of an existing dataset."""
     _add_sources(parser)
-    add_flag(parser, "threads", "N", "workers (default: from the number of images)")
+    add_flag(parser, "threads", "N", "workers (default: all usable CPUs)")
     add_flag(parser, "quiet", "", "results and errors only")
 
 

@@ -18,7 +18,7 @@ from single_image_gen.engines import load_engine
 from single_image_gen.target.writers import members
 from single_image_gen.text import counted, duration_of, size_of
 from single_image_gen.workers.cluster import cluster_address
-from single_image_gen.workers.pool import usable_cpus
+from single_image_gen.workers.pool import FEW_IMAGES, usable_cpus
 from single_image_gen.workers.task import limit_library_threads
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def forecast(survey: Survey) -> Forecast:
     if cluster_address(asked.backend, asked.scheduler) is None:
         threads = asked.threads or usable_cpus()
         workers = max(1, min(threads, usable_cpus(), survey.batches))
-        starting = loading + (STARTING if threads > 1 else 0)
+        starting = loading + (STARTING if workers > 1 and images >= FEW_IMAGES else 0)
         decoding = measured.source_seconds * len(survey.spec.sources)
         seconds = starting + decoding + images * each / workers if images else 0
     size = round(fmean(measured.sizes) * images)

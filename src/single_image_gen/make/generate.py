@@ -14,7 +14,6 @@ from single_image_gen.dataset.batches import IndexSet
 from single_image_gen.dataset.spec import (
     MAX_NUM_IMGS,
     DatasetSpec,
-    auto_batch_size,
 )
 from single_image_gen.draw.params import MAX_SEED
 from single_image_gen.engines import choose_engine
@@ -172,45 +171,31 @@ def generate(
         num_imgs = sum(map(len, indices)) if indices else IMAGENET_SIZE
     num_imgs = check_range("num_imgs", num_imgs, 1, MAX_NUM_IMGS)
     paths = _find_sources(imgpath, num_sources, seed, options.max_pixels)
-    with contextlib.ExitStack() as stack:
-        pool = None
-        if not options.dry_run and not os.path.lexists(os.path.join(targetpath, DATASET)):
-            # all of a new dataset is to be made: workers start while sources are decoded
-            share = -(-num_imgs // workers.shard.count)
-            tasks = -(-share // (batch_size or auto_batch_size(num_imgs, format)))
-            opened = open_pool(workers, tasks, share, preload=make_batch.__module__)
-            pool = stack.enter_context(opened)
-        sources = _open_sources(paths, known, options)
-        spec = DatasetSpec(
-            sources=sources.infos,
-            recipe=recipe,
-            seed=seed,
-            num_imgs=num_imgs,
-            format=format,
-            quality=quality,
-            engine=engine,
-            batch_size=batch_size or 0,
-            indices=indices,
-        )
-        check_gradients(sources, recipe)
-        run = Run(spec, targetpath, sources, workers, options, batch_size is None)
-        with refusing_unusable(targetpath):
-            survey = survey_target(run)
-        _notify(survey, known)
-        if options.dry_run:
-            if survey.images:
-                check_writable(targetpath)
-            return Summary(
-                survey.spec, targetpath, missing=survey.missing, forecast=forecast(survey)
-            )
-        check_room(survey)
-        if pool is None:
-            pending = itertools.islice(survey.plan.pending(survey.done), MAX_THREADS)
-            tasks = sum(1 for _ in pending)
-            # without pending images no cluster is needed: the contact sheet is made here
-            pool = stack.enter_context(
-                open_pool(workers if tasks else Workers(1), tasks, survey.images)
-            )
+    sources = _open_sources(paths, known, options)
+    spec = DatasetSpec(
+        sources=sources.infos,
+        recipe=recipe,
+        seed=seed,
+        num_imgs=num_imgs,
+        format=format,
+        quality=quality,
+        engine=engine,
+        batch_size=batch_size or 0,
+        indices=indices,
+    )
+    check_gradients(sources, recipe)
+    run = Run(spec, targetpath, sources, workers, options, batch_size is None)
+    with refusing_unusable(targetpath):
+        survey = survey_target(run)
+    _notify(survey, known)
+    if options.dry_run:
+        if survey.images:
+            check_writable(targetpath)
+        return Summary(survey.spec, targetpath, missing=survey.missing, forecast=forecast(survey))
+    check_room(survey)
+    tasks = sum(1 for _ in itertools.islice(survey.plan.pending(survey.done), MAX_THREADS))
+    # without pending images no cluster is needed: the contact sheet is made here
+    with open_pool(workers if tasks else Workers(1), tasks, survey.images) as pool:
         return _make_dataset(run, pool)
 
 

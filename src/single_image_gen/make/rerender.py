@@ -19,7 +19,7 @@ from single_image_gen.target.layout import DATASET, patch_name
 from single_image_gen.target.lock import RunLock
 from single_image_gen.target.preflight import check_path, refusing_unusable
 from single_image_gen.workers import Workers
-from single_image_gen.workers.pool import open_pool, usable_cpus
+from single_image_gen.workers.pool import open_pool
 from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 # Images in a task: enough to outweigh the cost of sending it.
 TASK = 64
-# Below so many images, starting worker processes takes longer than they save.
-FEW_IMAGES = 512
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class RerenderOptions:
     Attributes:
         imgpath: where the sources are now, see `locate`.
         max_pixels: refuse a larger source.
-        threads: workers; None to choose by the number of images.
+        threads: workers; None for all usable CPUs.
         quiet: show no progress on stderr.
     """
 
@@ -55,11 +53,6 @@ class RerenderOptions:
     def __post_init__(self) -> None:
         """Check the number of workers."""
         Workers(self.threads)
-
-    def workers(self, ranges: Iterable[range]) -> Workers:
-        """As many as are worth starting to render these images, unless `threads` is given."""
-        few = sum(map(len, ranges)) < FEW_IMAGES
-        return Workers(self.threads or (1 if few else usable_cpus()))
 
 
 def locate(
@@ -221,7 +214,7 @@ def run_tasks(
     count = sum(map(len, ranges))
     done = []
     with (
-        open_pool(options.workers(ranges), len(tasks), count) as pool,
+        open_pool(Workers(options.threads), len(tasks), count) as pool,
         Progress(count, 0, quiet=options.quiet, reported=pool.reported) as progress,
         contextlib.closing(pool.run(work, tasks)) as results,
     ):

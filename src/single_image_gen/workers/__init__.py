@@ -19,7 +19,8 @@ class Workers:
     Attributes:
         threads: number of workers, 1 to 4096; None for all usable CPUs, or for all workers of an
             existing cluster.
-        backend: "loky" (processes), "threading", "dask" or "ray".
+        backend: "loky" (processes, but threads for fewer than `pool.FEW_IMAGES` images),
+            "threading", "dask" or "ray".
         scheduler: address of an existing Dask scheduler or Ray head.
         shard: this process's share of the batches.
 

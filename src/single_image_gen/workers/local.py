@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import importlib
 import itertools
 import multiprocessing
 import os
@@ -54,10 +53,8 @@ def signals_blocked() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def open_processes(count: int, preload: str | None = None) -> Iterator[Processes]:
-    """Worker processes, which are kept for later pools.
-
-    They start with the first task, or at once if there is a module to `preload`.
+def open_processes(count: int) -> Iterator[Processes]:
+    """Worker processes, which start with the first task and are kept for later pools.
 
     Raises:
         BackendError: the system denies what they need.
@@ -74,10 +71,7 @@ def open_processes(count: int, preload: str | None = None) -> Iterator[Processes
             raise BackendError(_why_denied(error)) from None
         stack.enter_context(_expected_warnings_ignored())
         counter = stack.enter_context(contextlib.closing(_PipeCounter()))
-        processes = stack.enter_context(contextlib.closing(Processes(parallel, counter)))
-        if preload:
-            processes.start(preload)
-        yield processes
+        yield Processes(parallel, counter)
 
 
 @contextlib.contextmanager
@@ -135,23 +129,6 @@ class Processes:
     def __init__(self, parallel: Parallel, counter: _PipeCounter) -> None:
         self._parallel = parallel
         self._counter = counter
-        self._starting: Generator[None, None, None] | None = None
-
-    def start(self, module: str) -> None:
-        """Start all processes now, with an import of this module."""
-        call = delayed(_import)
-        with signals_blocked():
-            self._starting = self._parallel(call(module) for _ in range(self._parallel.n_jobs))
-
-    def close(self) -> None:
-        """Wait for the start of processes that have not been used."""
-        with contextlib.suppress(BrokenExecutor):
-            self._wait_for_start()
-
-    def _wait_for_start(self) -> None:
-        starting, self._starting = self._starting, None
-        for _ in starting or ():
-            pass
 
     def reported(self) -> int:
         """Images reported so far; always 0 where there is no /proc."""
@@ -162,7 +139,6 @@ class Processes:
         pickled = pickle.dumps(replace(work, report=self._counter.report))
         call = delayed(run_in_process)
         try:
-            self._wait_for_start()
             with signals_blocked():
                 results = self._parallel(call(pickled, task) for task in tasks)
             with contextlib.closing(results):
@@ -174,10 +150,6 @@ class Processes:
                 + (" (SIGKILL), most likely because memory ran out" if killed else "")
                 + ": use fewer --threads" * killed
             ) from None
-
-
-def _import(module: str) -> None:
-    importlib.import_module(module)
 
 
 _pipe_numbers = itertools.count()

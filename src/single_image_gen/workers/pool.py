@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from single_image_gen.workers import Workers
     from single_image_gen.workers.task import R, Task, Work
 
-# A worker beyond the usable CPUs helps only while others wait for storage, and starting a process
-# takes as long as making some hundreds of images: it is started only if it has this many to make.
-IMAGES_PER_EXTRA_WORKER = 1000
+# Starting worker processes takes as long as making this many images: fewer are made by threads of
+# this process, and a worker beyond the usable CPUs, which helps only while others wait for storage,
+# is started only if it has as many to make.
+FEW_IMAGES = 2000
+# Threads beyond these would only wait for the GIL, which each holds for about a tenth of the time.
+MAX_FEW_THREADS = 8
 
 
 class Pool(Protocol):
@@ -45,9 +48,7 @@ class Pool(Protocol):
         """
 
 
-def open_pool(
-    workers: Workers, tasks: int, images: int | None = None, *, preload: str | None = None
-) -> AbstractContextManager[Pool]:
+def open_pool(workers: Workers, tasks: int, images: int) -> AbstractContextManager[Pool]:
     """Start workers, or connect to those of a cluster; leaving the context releases them.
 
     To be called before anything is written.
@@ -55,10 +56,7 @@ def open_pool(
     Args:
         workers: who does the work.
         tasks: at most that many workers are started.
-        images: how many there are to make; more workers than CPUs are started only if each of
-            them has enough to do. None does not limit their number.
-        preload: start worker processes now, with an import of this module, rather than with the
-            first task.
+        images: how many there are to make; processes are started only if they have enough to do.
 
     Raises:
         BackendError: the backend's library is missing, its cluster cannot be reached, or the
@@ -68,8 +66,7 @@ def open_pool(
     if address:
         return (open_dask if workers.backend == "dask" else open_ray)(address, workers.threads)
     started = max(1, min(workers.threads or usable_cpus(), tasks))
-    if images is not None:
-        started = min(started, max(2, usable_cpus(), images // IMAGES_PER_EXTRA_WORKER))
+    started = min(started, max(2, usable_cpus(), images // FEW_IMAGES))
     if started > 2 * usable_cpus():
         cpus = counted(usable_cpus(), "usable CPU")
         notify(f"{started} workers on {cpus}: more than one for each CPU rarely make a run faster")
@@ -77,9 +74,11 @@ def open_pool(
         return open_dask(None, started)
     if workers.backend == "ray":
         return open_ray(None, started)
-    if workers.backend == "loky" and started > 1:
-        return open_processes(started, preload)
-    return open_threads(started)
+    if workers.backend == "threading" or started == 1:
+        return open_threads(started)
+    if images < FEW_IMAGES:
+        return open_threads(min(started, MAX_FEW_THREADS))
+    return open_processes(started)
 
 
 def usable_cpus() -> int:
