@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import itertools
 import os
 import re
 import secrets
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from single_image_gen.target.layout import LOCK, MARKERS, STAGING, WORK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 MAX_FILE = 2**30  # bytes read at once; a batch of 100 million images has 800 MB of checksums
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -45,6 +46,7 @@ class Target:
         host = "".join(c for c in socket.gethostname() if c.isalnum() or c == "-")[:32]
         self._private = f"{STAGING}/{host}-{os.getpid()}-{secrets.token_hex(4)}"
         self._staging: int | None = None
+        self._names = itertools.count()
 
     def __enter__(self) -> Target:
         self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -138,12 +140,12 @@ class Target:
             file.write(data)
             return file.commit(replace=False)
 
-    def staging_folder(self) -> int:
-        """A handle of this object's private staging folder."""
+    def new_staging_name(self) -> tuple[str, int]:
+        """A name that is not in use, and a handle of the folder for it, which is this object's."""
         if self._staging is None:
             self.make_folder(self._private)
             self._staging = self.open_folder(self._private)
-        return self._staging
+        return f"{next(self._names):08x}", self._staging
 
     def sync(self) -> None:
         """Flush the target's file system; every file system where the system has no syncfs()."""
@@ -196,21 +198,31 @@ class Target:
             self.remove_files(WORK, os.path.basename(LOCK).__eq__)
         self.remove_folder(WORK)
 
-    @contextlib.contextmanager
-    def naming(self, path: str) -> Iterator[None]:
-        """Errors of the system within the context name this path of the target."""
-        try:
-            yield
-        except OSError as error:
-            error.filename = os.path.join(self.path, path)
-            del error.filename2  # None would be shown
-            raise
+    def naming(self, path: str) -> _Naming:
+        """A context in which errors of the system name this path of the target."""
+        return _Naming(self.path, path)
 
     def _remove_staging(self) -> None:
         if self._staging is not None:
             os.close(self._staging)
             self._staging = None
             self.remove_folder(self._private)
+
+
+class _Naming:
+    """See `Target.naming`; a class, since a generator takes several times as long."""
+
+    def __init__(self, target: str, path: str) -> None:
+        self._target = target
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError):
+            error.filename = os.path.join(self._target, self._path)
+            del error.filename2  # None would be shown
 
 
 class StagedFile:
@@ -228,9 +240,8 @@ class StagedFile:
         self._target = target
         self._path = path
         self._flush = flush
-        self._name = secrets.token_hex(4)
         with target.naming(path):
-            self._staging = target.staging_folder()
+            self._name, self._staging = target.new_staging_name()
             self._fd = os.open(self._name, _NEW, 0o666, dir_fd=self._staging)
 
     def __enter__(self) -> StagedFile:
