@@ -189,6 +189,20 @@ def test_the_bytes_are_those_of_tarfile(tars: Path) -> None:
         assert again.getvalue() == path.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["a.cls", "Häuser-楼_0000000.jpg", "x" * 100, "é" * 50])
+@pytest.mark.parametrize("size", [0, 1, 511, 965, 8**7, 8**11 - 1])
+def test_a_header_is_that_of_tarfile(name: str, size: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o644
+    assert writers.tar_header(name, size) == member.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
+
+
+@pytest.mark.parametrize(("name", "size"), [("x" * 101, 0), ("é" * 51, 0), ("x", 8**11)])
+def test_what_has_no_room_in_a_header_is_refused(name: str, size: int) -> None:
+    with pytest.raises(ValueError, match="does not fit in a USTAR header"):
+        writers.tar_header(name, size)
+
+
 def test_jpegs_are_the_folder_s(tars: Path, folder: Path) -> None:
     in_tars = {
         member.name.rsplit("_", 1)[1]: data
