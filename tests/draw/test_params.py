@@ -379,7 +379,7 @@ def test_a_source_that_holds_no_upright_rectangle_is_refused() -> None:
     with pytest.raises(ValueError) as error:
         check_fits(replace(PAPER, deg=45.0), (2000, 1))
     assert str(error.value) == (
-        "the crop must be at least one pixel: a source of 2000 x 1 pixels, turned by up to 45 and "
+        "the crop must be at least one pixel: a source of 2000 x 1 pixels, rotated by up to 45 and "
         "sheared by up to 0 degrees, holds no upright rectangle"
     )
 

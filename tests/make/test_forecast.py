@@ -17,9 +17,8 @@ from single_image_gen import PAPER, SCRIPT
 from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.engines import load_engine
-from single_image_gen.make.forecast import FreeSpace, check_room, forecast
-from single_image_gen.make.run import Run
-from single_image_gen.make.survey import survey_target
+from single_image_gen.make.forecast import FreeSpace, check_free_space, forecast
+from single_image_gen.make.run import Run, survey_target
 from single_image_gen.photo.memory import SharedSources, open_sources
 from single_image_gen.workers.shard import parse_shard
 
@@ -187,10 +186,10 @@ def test_only_what_clearly_has_no_room_is_refused(
     disk(int(10_000 * 4096 * share))  # each image takes a block
     if refused:
         with pytest.raises(OSError, match="are needed") as caught:
-            check_room(survey(opened, tmp_path))
+            check_free_space(survey(opened, tmp_path))
         assert caught.value.filename == str(tmp_path)
     else:
-        check_room(survey(opened, tmp_path))
+        check_free_space(survey(opened, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -203,15 +202,15 @@ def test_files_are_counted_as_well_as_bytes(
     disk(10**12, files)
     if refused:
         with pytest.raises(OSError, match="files would be made"):
-            check_room(survey(opened, tmp_path, format=kind))
+            check_free_space(survey(opened, tmp_path, format=kind))
     else:
-        check_room(survey(opened, tmp_path, format=kind))
+        check_free_space(survey(opened, tmp_path, format=kind))
 
 
 def test_a_file_system_without_a_limit_of_files_is_none(opened, tmp_path: Path, disk) -> None:
     disk(10**12, 0, 0)
     assert FreeSpace.at(str(tmp_path)).files is None
-    check_room(survey(opened, tmp_path))
+    check_free_space(survey(opened, tmp_path))
 
 
 def test_a_file_system_that_does_not_tell_its_size_refuses_nothing(
@@ -219,7 +218,7 @@ def test_a_file_system_that_does_not_tell_its_size_refuses_nothing(
 ) -> None:
     disk(0, 0, 0, 0)  # as /proc and some network file systems do
     assert FreeSpace.at(str(tmp_path)).bytes is None
-    check_room(survey(opened, tmp_path))
+    check_free_space(survey(opened, tmp_path))
     arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "5"]
     assert main([*arguments, "--img_size", "16", "--dry_run", "--threads", "1"]) == 0
     printed = capsys.readouterr().out
@@ -273,11 +272,11 @@ def test_the_check_renders_for_a_bounded_time(
         return render(*arguments, **options)
 
     monkeypatch.setattr(single_image_gen.make.forecast, "load_engine", lambda _: slow)
-    disk(21_000 * there.images)
-    check_room(there)  # uncompressed they would fit
+    disk(21_000 * there.pending_images)
+    check_free_space(there)  # uncompressed they would fit
     assert not calls
-    disk(10_000 * there.images)
-    check_room(there)
+    disk(10_000 * there.pending_images)
+    check_free_space(there)
     assert 4 <= len(calls) <= 5
 
 
@@ -289,7 +288,7 @@ def test_of_many_sources_only_a_few_are_decoded(num_imgs: int, tmp_path: Path, d
     spec = DatasetSpec(opened.sources.infos, replace(SCRIPT, img_size=16), num_imgs=num_imgs)
     there = survey_target(Run(spec, str(tmp_path), opened))
     disk(8000 * num_imgs)  # not enough for uncompressed images, so that some are rendered
-    check_room(there)
+    check_free_space(there)
     assert opened.asked == {0, 2, 4, 6}
     foretold = forecast(there)
     assert opened.asked == {0, 2, 4, 6}
@@ -341,6 +340,6 @@ def test_a_forecast_of_nothing_to_do_is_zero(photos: Path, tmp_path: Path) -> No
     options = {"recipe": replace(SCRIPT, img_size=8), "num_imgs": 16, "threads": 1}
     generate(photos, tmp_path, **options)
     foretold = generate(photos, tmp_path, dry_run=True, **options).forecast
-    assert (foretold.bytes, foretold.seconds, foretold.survey.images) == (0, 0, 0)
+    assert (foretold.bytes, foretold.seconds, foretold.survey.pending_images) == (0, 0, 0)
     run = replace(foretold.survey.run, sources=SharedSources(foretold.survey.spec.sources))
     assert forecast(replace(foretold.survey, run=run)).bytes == 0

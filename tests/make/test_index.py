@@ -14,7 +14,7 @@ from single_image_gen.check.verify import verify
 from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.errors import DatasetMismatch, UsageError
-from single_image_gen.make.description import open_dataset
+from single_image_gen.target.metadata import open_dataset
 from single_image_gen.workers.shard import Shard
 
 TINY = replace(SCRIPT, img_size=16, include_sources=True)

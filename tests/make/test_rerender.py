@@ -22,13 +22,15 @@ from PIL import Image
 import single_image_gen.photo.find
 import single_image_gen.photo.source
 from single_image_gen import PAPER, SCRIPT
+from single_image_gen.cli.index import parse_ranges
 from single_image_gen.cli.main import main
+from single_image_gen.cli.params import params_lines
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.draw.params import draw_params
-from single_image_gen.make.description import open_dataset, params_lines, parse_ranges
 from single_image_gen.make.rerender import RerenderOptions, render_files, run_tasks, split
 from single_image_gen.photo.source import SourceInfo
 from single_image_gen.target.files import StagedFile
+from single_image_gen.target.metadata import open_dataset
 from single_image_gen.workers.task import Work
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from PIL import Image
 from single_image_gen import SCRIPT
 from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import draw_range
-from single_image_gen.make.description import open_dataset
 from single_image_gen.make.rerender import RerenderOptions
 from single_image_gen.make.select import (
     CLUSTER,
@@ -26,6 +25,7 @@ from single_image_gen.make.select import (
 )
 from single_image_gen.photo.gradients import contrast_of
 from single_image_gen.photo.source import load_source
+from single_image_gen.target.metadata import open_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path

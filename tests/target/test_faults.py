@@ -479,7 +479,7 @@ def test_a_full_file_system(
     if (layout, limit) == ("webdataset", "nr_inodes=30"):
         limit = "nr_inodes=12"
     monkeypatch.setattr(
-        "single_image_gen.make.generate.check_room", lambda *_: None
+        "single_image_gen.make.generate.check_free_space", lambda *_: None
     )  # it would foresee it
     more = ("--num_imgs", 90, "--batch_size", 9, "--format", layout)
     assert main(flags(source, tmp_path / "whole", *more)) == 0

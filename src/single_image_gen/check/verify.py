@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from single_image_gen.check.finding import Finding
 from single_image_gen.check.folder import check_class_folders, check_files
-from single_image_gen.check.foreign import check_other_files, count_images, foreign_files
+from single_image_gen.check.other_files import check_other_files, count_images, foreign_files
 from single_image_gen.check.tar import check_tar
 from single_image_gen.errors import DatasetMismatch
 from single_image_gen.make.progress import Progress
@@ -156,7 +156,7 @@ def verify(targetpath: str | os.PathLike[str], *, quiet: bool = True) -> Report:
         quiet: show no progress on stderr.
 
     Raises:
-        DatasetMismatch: it is no dataset at all.
+        DatasetMismatch: it is not a dataset.
         OSError: it cannot be read.
     """
     targetpath = os.fspath(targetpath)

@@ -38,6 +38,7 @@ GENERATE = "generate"  # the command that is run where none is named
 COMMANDS = ("verify", "params", "render", "select", "inspect")
 DEBUG_IMAGES, DEBUG_THREADS = 64, 2
 HELP_WIDTH = 79
+INDEX_HELP = "such as 3,10-20, or a file with a number on each line"
 
 USAGE = f"""\
 {PROG} --imgpath PATH [PATH ...] [--targetpath DIR] [FLAG ...]
@@ -176,8 +177,7 @@ def _add_what_to_make(group: Any) -> None:
     add_flag(group, "targetpath", "DIR", text, default="./out")
     text = f"images in all, over all sources: exactly this many (default: {IMAGENET_SIZE})"
     add_flag(group, "num_imgs", "N", text)
-    text = "only these images of a larger dataset, as 3,10-20 or a file with a number on each line"
-    add_flag(group, "index", "LIST", text)
+    add_flag(group, "index", "LIST", f"only these images of a larger dataset, {INDEX_HELP}")
     _add_setting(group, "img_size", "S", "side of the square images, pixels")
     add_flag(group, "seed", "K", f"0 to 2^64 - 1 (default: {DEFAULT_SEED})")
     text = f"JPEGs in class folders, or tar shards (default: {DEFAULT_FORMAT})"
@@ -284,8 +284,7 @@ def params_parser() -> Parser:
         "--min_gradient from the sources as well.",
     )
     _path_argument(parser, "target", "TARGET", "the dataset's root, or its dataset.json")
-    text = "such as 3,10-20, or a file with a number on each line (default: all images)"
-    add_flag(parser, "index", "LIST", text)
+    add_flag(parser, "index", "LIST", f"{INDEX_HELP} (default: all images)")
     _add_sources(parser)
     return parser
 
@@ -299,8 +298,7 @@ def render_parser() -> Parser:
         "of those names are replaced.",
     )
     _path_argument(parser, "dataset", "DATASET_JSON", "the dataset's dataset.json")
-    text = "such as 3,10-20, or a file with a number on each line"
-    add_flag(parser, "index", "LIST", text, required=True)
+    add_flag(parser, "index", "LIST", INDEX_HELP, required=True)
     add_flag(parser, "targetpath", "DIR", "where to write them", required=True)
     _add_rendering(parser)
     return parser
@@ -311,8 +309,9 @@ def select_parser() -> Parser:
     parser = Parser(
         "select",
         "The indices of a dataset's best images, one on each line. contrast: those whose crops "
-        "have the most, as inspect measures it. kmeans: an equal number from each cluster, half of "
-        "them nearest to its center, half farthest. The images need not have been made.",
+        "have the highest contrast, as inspect measures it. kmeans: an equal number from each "
+        "cluster, half of them nearest to its center, half farthest. The images need not have been "
+        "made.",
     )
     _path_argument(parser, "target", "TARGET", "the dataset's root, or its dataset.json")
     add_flag(parser, "keep", "N", "how many images", required=True)

@@ -8,14 +8,15 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from single_image_gen.cli.flags import DEBUG_IMAGES, DEBUG_THREADS
+from single_image_gen.cli.index import parse_ranges
 from single_image_gen.cli.output import PROG, print_lines, print_message
 from single_image_gen.dataset.spec import MAX_NUM_IMGS
 from single_image_gen.errors import DONE, DatasetMismatch, UsageError, notify
-from single_image_gen.make.description import open_dataset, parse_ranges
 from single_image_gen.make.generate import generate
 from single_image_gen.make.rerender import locate
 from single_image_gen.make.run import RunOptions
 from single_image_gen.recipe import RECIPES, SCRIPT, Recipe
+from single_image_gen.target.metadata import open_dataset
 from single_image_gen.target.versions import version_mismatch
 from single_image_gen.text import counted, size_of
 from single_image_gen.workers import Workers

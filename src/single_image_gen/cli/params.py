@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from single_image_gen.cli.index import parse_ranges
 from single_image_gen.cli.output import print_lines, print_message
+from single_image_gen.dataset.spec import draw_range
 from single_image_gen.errors import DONE
-from single_image_gen.make.description import open_dataset, params_lines, parse_ranges
+from single_image_gen.target.layout import image_path, sample_key, tar_name
+from single_image_gen.target.metadata import open_dataset
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Iterable, Iterator
+
+    from single_image_gen.dataset.spec import DatasetSpec
+    from single_image_gen.draw.params import Contrast
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,3 +36,33 @@ def run(arguments: argparse.Namespace) -> int:
         )
     print_lines(params_lines(spec, ranges, contrasts))
     return DONE
+
+
+def params_lines(
+    spec: DatasetSpec,
+    ranges: Iterable[range],
+    contrasts: Callable[[int], Contrast] | None = None,
+) -> Iterator[str]:
+    """A line of JSON for each index: where its image is, and all that was drawn for it.
+
+    The keys are `index`, `class`, `source` (its number), `file` (below the target; the tar, where
+    the images are in tars), `key` (of the sample in that tar, else null), `is_source`, and those of
+    `Params.as_json`; for a source itself (`include_sources`), those of its center square.
+    `contrasts` is as for `draw_range`.
+    """
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    tars = spec.format == "webdataset"
+    names = [source.class_name for source in spec.sources]
+    for indices in ranges:
+        for index, params in draw_range(spec, indices, contrasts):
+            source = spec.source_index(index)
+            line: dict[str, Any] = {
+                "index": index,
+                "class": names[source],
+                "source": source,
+                "file": tar_name(index // spec.batch_size) if tars else image_path(spec, index),
+                "key": sample_key(spec, index) if tars else None,
+                "is_source": spec.is_source(index),
+            }
+            line.update(params.as_json())
+            yield encode(line)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from single_image_gen.cli.index import parse_ranges
 from single_image_gen.cli.output import print_lines
 from single_image_gen.errors import DONE, SingleImageGenWarning, notify
-from single_image_gen.make.description import open_dataset, parse_ranges
 from single_image_gen.make.rerender import RerenderOptions, render_files
+from single_image_gen.target.metadata import open_dataset
 from single_image_gen.target.versions import version_mismatch
 from single_image_gen.text import counted, size_of
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from single_image_gen.cli.output import check_folder_exists, print_lines
 from single_image_gen.errors import DONE, UsageError, check_range
-from single_image_gen.make.description import open_dataset
 from single_image_gen.make.rerender import RerenderOptions
 from single_image_gen.make.select import (
     contrasts,
@@ -18,6 +17,7 @@ from single_image_gen.make.select import (
     standardized,
     statistics,
 )
+from single_image_gen.target.metadata import open_dataset
 from single_image_gen.text import counted
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from single_image_gen.check.repair import repair
 from single_image_gen.check.verify import verify
 from single_image_gen.cli.output import print_lines
 from single_image_gen.errors import DONE, FAILED, SingleImageGenWarning, UsageError, notify
-from single_image_gen.make.description import open_dataset
 from single_image_gen.make.rerender import RerenderOptions
 from single_image_gen.target.layout import DATASET
+from single_image_gen.target.metadata import open_dataset
 from single_image_gen.target.versions import version_mismatch
 
 if TYPE_CHECKING:

@@ -111,8 +111,6 @@ class DatasetSpec:
         del value["num_imgs"]
         if self.format == "folder":
             del value["batch_size"]
-        if not self.recipe.min_gradient:  # earlier datasets do not have it
-            del value["recipe"]["min_gradient"]
         for source in value["sources"]:
             del source["path"]
         text = json.dumps(value, sort_keys=True, separators=(",", ":"))
@@ -291,7 +289,7 @@ def auto_batch_size(num_imgs: int, format: str) -> int:  # noqa: A002 - the flag
 def _check_source(source: SourceInfo) -> None:
     name = source.class_name
     if not isinstance(name, str) or not _CLASS_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a class")
+        raise ValueError(f"{name!r} is not a valid class name")
     if not isinstance(source.path, str) or "\0" in source.path:
         raise ValueError(f"the source {name!r} has no path")
     if not isinstance(source.sha256, str) or not _SHA256.fullmatch(source.sha256):

@@ -21,6 +21,7 @@ from single_image_gen.photo.memory import open_sources
 from single_image_gen.photo.suitability import check_gradients
 from single_image_gen.recipe import (
     DEFAULT_ENGINE,
+    DEFAULT_SEED,
     IMAGENET_SIZE,
     MAX_PIXELS,
     RECIPES,
@@ -80,7 +81,7 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         recipe: Recipe | str = SCRIPT,
-        seed: int = 0,
+        seed: int = DEFAULT_SEED,
         length: int = IMAGENET_SIZE,
         transform: Transform | None = None,
         views: int = 1,
@@ -146,7 +147,7 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
 
         Raises:
             IndexError: index is out of range.
-            TypeError: index is no whole number.
+            TypeError: index is not an integer.
             SourceError: this copy of the dataset decodes the source anew (on another machine), and
                 its file has gone or changed.
         """

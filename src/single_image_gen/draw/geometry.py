@@ -120,7 +120,7 @@ def check_fits(recipe: Recipe, size: tuple[int, int]) -> None:
     for inside in _insides(recipe, region):
         if inside.width < 1 or inside.height < 1:
             raise UsageError(
-                f"the crop must be at least one pixel: {what}, turned by up to {recipe.deg:g} and "
+                f"the crop must be at least one pixel: {what}, rotated by up to {recipe.deg:g} and "
                 f"sheared by up to {recipe.shear:g} degrees, holds no upright rectangle"
             )
         low, high = fitting_log_ratios(recipe, inside)

@@ -50,15 +50,7 @@ def _script_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage
     """Crop, resize to the canvas, rotate and shear it with black outside, center crop."""
     image = _crop(source.pixels, params.crop)
     image = F.resize(image, [recipe.canvas] * 2, MODES[params.interpolation], antialias=True)
-    image = F.affine(
-        image,
-        angle=params.angle,
-        translate=[0, 0],
-        scale=1.0,
-        shear=[params.shear, 0.0],
-        interpolation=InterpolationMode.BILINEAR,
-        fill=[0, 0, 0],
-    )
+    image = _affine(image, params)
     margin = round((recipe.canvas - recipe.img_size) / 2)
     return _crop(np.asarray(image), Box(margin, margin, recipe.img_size, recipe.img_size))
 
@@ -70,25 +62,31 @@ def _paper_geometry(source: Source, params: Params, recipe: Recipe) -> PilImage:
     pixels, more slowly.
     """
     part = _needed(params)
-    image = F.affine(
-        _crop(source.pixels, part),
-        angle=params.angle,
-        translate=[0, 0],
-        scale=1.0,
-        shear=[params.shear, 0.0],
-        interpolation=InterpolationMode.BILINEAR,
-        fill=[0, 0, 0],
-        center=[
-            params.region.left + params.region.width / 2 - part.left,
-            params.region.top + params.region.height / 2 - part.top,
-        ],
-    )
+    center = [
+        params.region.left + params.region.width / 2 - part.left,
+        params.region.top + params.region.height / 2 - part.top,
+    ]
+    image = _affine(_crop(source.pixels, part), params, center)
     left, top, width, height = params.crop
     image = _crop(np.asarray(image), Box(left - part.left, top - part.top, width, height))
     return F.resize(image, [recipe.img_size] * 2, MODES[params.interpolation], antialias=True)
 
 
 GEOMETRY = {"script": _script_geometry, "paper": _paper_geometry}
+
+
+def _affine(image: PilImage, params: Params, center: list[float] | None = None) -> PilImage:
+    """Rotate and shear about a point, by default the image's center, with black outside."""
+    return F.affine(
+        image,
+        angle=params.angle,
+        translate=[0, 0],
+        scale=1.0,
+        shear=[params.shear, 0.0],
+        interpolation=InterpolationMode.BILINEAR,
+        fill=[0, 0, 0],
+        center=center,
+    )
 
 
 def _crop(pixels: Pixels, box: Box) -> PilImage:

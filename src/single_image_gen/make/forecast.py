@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.sample import make_sample
 from single_image_gen.engines import load_engine
+from single_image_gen.target.preflight import nearest_existing
 from single_image_gen.target.writers import members
 from single_image_gen.text import counted, duration_of, size_of
 from single_image_gen.workers.cluster import cluster_address
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from single_image_gen.dataset.sample import Sample
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.make.survey import Survey
+    from single_image_gen.make.run import Survey
 
 # How many images are rendered at most, and for how many seconds: before a run, and in a dry run.
 QUICK, CAREFUL = (64, 0.05), (256, 3.0)
@@ -61,9 +62,7 @@ class FreeSpace:
     @staticmethod
     def at(path: str) -> FreeSpace:
         """The free space at a path that need not exist."""
-        folder = os.path.abspath(path)
-        while not os.path.exists(folder) and folder != os.path.dirname(folder):
-            folder = os.path.dirname(folder)
+        folder = nearest_existing(path)
         status = os.statvfs(folder)
         blocks, files = status.f_bavail, status.f_favail
         if os.geteuid() == 0:  # root may use what is reserved for the system
@@ -72,7 +71,7 @@ class FreeSpace:
         return FreeSpace(folder, size, files if status.f_files else None)
 
 
-def check_room(survey: Survey) -> None:
+def check_free_space(survey: Survey) -> None:
     """Refuse a run whose images clearly have no room.
 
     A run that replaces an earlier dataset is not checked: what that frees is not known.
@@ -80,26 +79,27 @@ def check_room(survey: Survey) -> None:
     Raises:
         OSError: ENOSPC, with what is needed and what is free.
     """
-    if not survey.images or survey.replaces:
+    if not survey.pending_images or survey.replaces:
         return
     free = FreeSpace.at(survey.run.targetpath)
-    if free.files is not None and survey.files > free.files:
+    if free.files is not None and survey.pending_files > free.files:
         raise OSError(
             errno.ENOSPC,
-            f"{counted(survey.files, 'file')} would be made, but the file system has room for "
-            f"{free.files:,}: --format webdataset makes fewer",
+            f"{counted(survey.pending_files, 'file')} would be made, but the file system has "
+            f"room for {free.files:,}: --format webdataset makes fewer",
             survey.run.targetpath,
         )
+    images = survey.pending_images
     uncompressed = 3 * survey.spec.recipe.img_size**2 + 2 * BLOCK  # more than any image takes
-    if free.bytes is None or uncompressed * survey.images <= free.bytes:
+    if free.bytes is None or uncompressed * images <= free.bytes:
         return
     sizes = [_on_disk(survey.spec, size) for size in _measure(survey, *QUICK).sizes]
     mean = fmean(sizes)
     error = stdev(sizes) / math.sqrt(len(sizes)) if len(sizes) > 1 else 0
-    if min(CLEARLY * mean, mean - 3 * error) * survey.images > free.bytes:
+    if min(CLEARLY * mean, mean - 3 * error) * images > free.bytes:
         raise OSError(
             errno.ENOSPC,
-            f"about {size_of(mean * survey.images)} are needed, but {size_of(free.bytes)} are "
+            f"about {size_of(mean * images)} are needed, but {size_of(free.bytes)} are "
             "free: choose another --targetpath, or a smaller --num_imgs",
             survey.run.targetpath,
         )
@@ -140,16 +140,17 @@ class Forecast:
             f"{counted(len(spec.sources), 'source')}, format {spec.format}, engine {spec.engine}"
         )
         yield (
-            f"to do: {counted(survey.images, 'image')} in {counted(survey.batches, 'batch')} of "
-            f"up to {spec.batch_size:,}{share}; {done:,} already there"
+            f"to do: {counted(survey.pending_images, 'image')} in "
+            f"{counted(survey.pending_batches, 'batch')} of up to {spec.batch_size:,}{share}; "
+            f"{done:,} already there"
         )
-        yield f"size: about {size_of(self.bytes)} in {counted(survey.files, 'file')}"
+        yield f"size: about {size_of(self.bytes)} in {counted(survey.pending_files, 'file')}"
         yield f"time: {self._time()}"
         files = "any number of files" if free.files is None else counted(free.files, "file")
         size = "an unknown number of bytes" if free.bytes is None else size_of(free.bytes)
         earlier = ", not counting the earlier dataset" if survey.replaces else ""
         yield f"free: {size} and {files} at {free.folder}{earlier}"
-        needed = (self.bytes, free.bytes), (survey.files, free.files)
+        needed = (self.bytes, free.bytes), (survey.pending_files, free.files)
         if any(b is not None and a > b for a, b in needed) and not survey.replaces:
             yield "this does not fit"
         yield "nothing was written"
@@ -172,13 +173,13 @@ def forecast(survey: Survey) -> Forecast:
     began = time.perf_counter()
     load_engine(survey.spec.engine)
     loading = time.perf_counter() - began
-    images, asked = survey.images, survey.run.workers
+    images, asked = survey.pending_images, survey.run.workers
     measured = _measure(survey, *CAREFUL)
     each = measured.image_seconds + WRITING[survey.spec.format]
     workers = seconds = None
     if cluster_address(asked.backend, asked.scheduler) is None:
         threads = asked.threads or usable_cpus()
-        workers = max(1, min(threads, usable_cpus(), survey.batches))
+        workers = max(1, min(threads, usable_cpus(), survey.pending_batches))
         starting = loading + (STARTING if workers > 1 and images >= FEW_IMAGES else 0)
         decoding = measured.source_seconds * len(survey.spec.sources)
         seconds = starting + decoding + images * each / workers if images else 0

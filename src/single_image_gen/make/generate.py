@@ -27,10 +27,9 @@ from single_image_gen.errors import (
 )
 from single_image_gen.make.batch import make_batch, make_preview
 from single_image_gen.make.contact_sheet import COUNT
-from single_image_gen.make.forecast import check_room, forecast
+from single_image_gen.make.forecast import check_free_space, forecast
 from single_image_gen.make.progress import Progress
-from single_image_gen.make.run import Run, RunOptions
-from single_image_gen.make.survey import Survey, survey_target
+from single_image_gen.make.run import Run, RunOptions, Survey, survey_target
 from single_image_gen.photo.find import find_sources, select_sources
 from single_image_gen.photo.memory import SharedSources, open_sources
 from single_image_gen.photo.suitability import check_gradients
@@ -57,7 +56,7 @@ from single_image_gen.target.preflight import (
     check_path,
     check_recorded_files,
     check_writable,
-    refusing_unusable,
+    target_errors,
 )
 from single_image_gen.text import counted
 from single_image_gen.workers import CLUSTERS, MAX_THREADS, Workers
@@ -185,17 +184,17 @@ def generate(
     )
     check_gradients(sources, recipe)
     run = Run(spec, targetpath, sources, workers, options, batch_size is None)
-    with refusing_unusable(targetpath):
+    with target_errors(targetpath):
         survey = survey_target(run)
     _notify(survey, known)
     if options.dry_run:
-        if survey.images:
+        if survey.pending_images:
             check_writable(targetpath)
         return Summary(survey.spec, targetpath, missing=survey.missing, forecast=forecast(survey))
-    check_room(survey)
+    check_free_space(survey)
     tasks = sum(1 for _ in itertools.islice(survey.plan.pending(survey.done), MAX_THREADS))
     # without pending images no cluster is needed: the contact sheet is made here
-    with open_pool(workers if tasks else Workers(1), tasks, survey.images) as pool:
+    with open_pool(workers if tasks else Workers(1), tasks, survey.pending_images) as pool:
         return _make_dataset(run, pool)
 
 
@@ -234,7 +233,7 @@ def _notify(survey: Survey, known: Sequence[SourceInfo]) -> None:
     if spec.num_imgs < len(spec.sources):
         counts = f"{len(spec.sources):,} sources, but {counted(spec.num_imgs, 'image')}"
         notify(f"{counts}: not every source is used")
-    many = spec.format == "folder" and spec.num_imgs > MANY_FILES and survey.images
+    many = spec.format == "folder" and spec.num_imgs > MANY_FILES and survey.pending_images
     if many and not run.options.dry_run:
         advice = "if that is too many, --format webdataset makes a few tars"
         notify(f"this makes {spec.num_imgs:,} files; {advice}")
@@ -261,11 +260,11 @@ def _duplicates(infos: Sequence[SourceInfo]) -> str:
 def _make_dataset(run: Run, pool: Pool) -> Summary:
     """Make this process's share of what is pending, and finish the dataset if it was the last."""
     began = time.monotonic()
-    with refusing_unusable(run.targetpath):
+    with target_errors(run.targetpath):
         os.makedirs(run.targetpath, exist_ok=True)
         target = Target(run.targetpath)
     with target, RunLock(target) as lock:
-        with refusing_unusable(run.targetpath):
+        with target_errors(run.targetpath):
             metadata, journal = _begin(target, lock, run)
         spec, made, written = metadata.spec, 0, 0
         if not _is_finished(target, spec, journal):

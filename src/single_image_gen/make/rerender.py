@@ -17,7 +17,7 @@ from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.layout import DATASET, patch_name
 from single_image_gen.target.lock import RunLock
-from single_image_gen.target.preflight import check_path, refusing_unusable
+from single_image_gen.target.preflight import check_path, target_errors
 from single_image_gen.workers import Workers
 from single_image_gen.workers.pool import open_pool
 from single_image_gen.workers.task import Work
@@ -176,11 +176,11 @@ def render_files(
         )
     check_path(targetpath)
     sources = open_needed_sources(spec, ranges, options)
-    with refusing_unusable(targetpath):
+    with target_errors(targetpath):
         os.makedirs(targetpath, exist_ok=True)
     work = Work(spec, os.path.abspath(targetpath), sources)
     with Target(work.targetpath) as target, RunLock(target) as lock:
-        with refusing_unusable(targetpath):
+        with target_errors(targetpath):
             lock.acquire_shared()
         try:
             return _render_all(work, ranges, options)

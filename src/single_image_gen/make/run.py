@@ -1,22 +1,25 @@
-"""What a run is asked to do."""
+"""A run: what it is asked to do, and what of that is left to do in its target."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from single_image_gen.dataset.batches import IndexSet, Plan
 from single_image_gen.dataset.spec import MAX_MAX_PIXELS
 from single_image_gen.errors import check_range
 from single_image_gen.recipe import MAX_PIXELS
-from single_image_gen.target.lifecycle import join_dataset
+from single_image_gen.target.files import Target
+from single_image_gen.target.lifecycle import join_dataset, read_target
 from single_image_gen.target.metadata import DatasetMetadata
+from single_image_gen.target.preflight import check_places
 from single_image_gen.target.versions import current_versions
 from single_image_gen.workers import Workers
 
 if TYPE_CHECKING:
     from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.target.files import Target
     from single_image_gen.target.lifecycle import TargetContents
 
 
@@ -86,3 +89,67 @@ class Run:
             keep_batch_size=self.keep_batch_size,
             accept_versions=self.options.accept_versions,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What a run finds, and what it has to do.
+
+    Attributes:
+        run: the run.
+        spec: the dataset, as it will be in the target.
+        done: the images that are finished already.
+        replaces: an earlier dataset is removed first, which frees an unknown number of bytes.
+    """
+
+    run: Run
+    spec: DatasetSpec
+    done: IndexSet
+    replaces: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        """This process's share."""
+        spec, shard = self.spec, self.run.workers.shard
+        tars = spec.format == "webdataset"
+        return Plan(spec.num_imgs, spec.batch_size, shard.number, shard.count, whole=tars)
+
+    @property
+    def pending_images(self) -> int:
+        """How many images this process has to make."""
+        return self.plan.images(self.done)
+
+    @property
+    def pending_batches(self) -> int:
+        """In how many batches."""
+        return self.plan.count(self.done)
+
+    @property
+    def pending_files(self) -> int:
+        """How many images or tars will be added."""
+        return self.pending_batches if self.spec.format == "webdataset" else self.pending_images
+
+    @property
+    def missing(self) -> int:
+        """How many images of the whole dataset are not finished."""
+        return self.spec.num_imgs - self.done.count(self.spec.num_imgs)
+
+
+def survey_target(run: Run) -> Survey:
+    """Compare the target with what is to be made in it; nothing is written.
+
+    Raises:
+        DatasetMismatch: the target holds something else.
+        TargetError: something in it is in the way.
+        OSError: it cannot be read.
+    """
+    spec, done, replaces = run.spec, IndexSet(), False
+    if os.path.isdir(run.targetpath):
+        with Target(run.targetpath) as target:
+            contents = read_target(target)
+            if run.options.overwrite:
+                replaces = contents.metadata is not None
+            else:
+                spec, done = run.join(target, contents).spec, contents.journal.done
+            check_places(target, spec)
+    return Survey(run, spec, done, replaces)

@@ -1,4 +1,4 @@
-"""The best of a dataset's images: those with the most contrast, or a few of each cluster."""
+"""Select a dataset's best images: those of highest contrast, or some of each cluster."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def file_digest(path: str, max_pixels: int) -> str:
         max_pixels: refuse a larger file than such an image may have, before it is read.
 
     Raises:
-        SourceError: it is no regular file, too large, or cannot be read.
+        SourceError: it is not a regular file, is too large, or cannot be read.
     """
     digest = hashlib.sha256()
     with open_regular_file(path, max_file_bytes(max_pixels)) as file:

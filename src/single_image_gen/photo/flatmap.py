@@ -119,7 +119,7 @@ def write_map(path: str, panels: Sequence[Image.Image]) -> None:
     """Write a PNG of the panels below each other.
 
     Raises:
-        UsageError: something that is no map of crops is there.
+        UsageError: something other than a map is there.
         OSError: it cannot be written.
     """
     check_map_path(path)

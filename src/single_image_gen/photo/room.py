@@ -16,7 +16,7 @@ class MappedFile:
     """A file of decoded sources, mapped as a whole: one file descriptor, however many sources.
 
     Attributes:
-        file: file object opened for reading and writing; closed when this is no longer referred to.
+        file: file object opened for reading and writing; closed with the last reference to this.
         bytes: of the whole file, read-only; writes of other processes show.
     """
 

@@ -149,14 +149,14 @@ def _refusal(
     path: str, there: DatasetSpec, asked: DatasetSpec, differences: list[tuple[str, Any, Any]]
 ) -> str:
     """Why the target cannot become what is asked for, and what to do."""
-    told = "; ".join(f"{name}: {a} there, {b} asked for" for name, a, b in differences)
+    listed = "; ".join(f"{name}: {a} there, {b} asked for" for name, a, b in differences)
     why = ""
     if [name for name, _, _ in differences] == ["num_imgs"]:
         why = "a dataset cannot shrink, but its first images are the smaller one; "
         if asked.num_imgs > there.num_imgs:
             why = "tars cannot grow, only a folder dataset can; "
     remedy = "choose another --targetpath, or replace it with --overwrite"
-    return f"{path} holds another dataset ({told}): {why}{remedy}"
+    return f"{path} holds another dataset ({listed}): {why}{remedy}"
 
 
 def register_dataset(

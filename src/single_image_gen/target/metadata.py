@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from single_image_gen.dataset.spec import DatasetSpec
-from single_image_gen.errors import DatasetMismatch
+from single_image_gen.errors import DatasetMismatch, UsageError
+from single_image_gen.target.files import MAX_FILE
 from single_image_gen.target.layout import DATASET
 
 if TYPE_CHECKING:
@@ -65,6 +66,24 @@ def target_metadata(target: Target) -> DatasetMetadata | None:
     except FileNotFoundError:
         return None
     return parse_metadata(data, os.path.join(target.path, DATASET))
+
+
+def open_dataset(path: str) -> DatasetMetadata:
+    """What the dataset.json at `path`, or in the folder `path`, says.
+
+    Raises:
+        UsageError: it cannot be read, or is not a dataset.json.
+        DatasetMismatch: it is damaged.
+    """
+    path = os.path.join(path, DATASET) if os.path.isdir(path) else path
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_FILE)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    if os.path.basename(path) != DATASET and data.strip()[:1] not in (b"{", b""):
+        raise UsageError(f"{path} is not a {DATASET}: name the one at the root of a dataset")
+    return parse_metadata(data, path)
 
 
 def parse_metadata(data: bytes, path: str) -> DatasetMetadata:

@@ -37,7 +37,7 @@ _REMEDIES = {
 
 
 @contextlib.contextmanager
-def refusing_unusable(targetpath: str) -> Iterator[None]:
+def target_errors(targetpath: str) -> Iterator[None]:
     """An OSError that another run would meet again, as a TargetError with the remedy."""
     try:
         yield
@@ -68,7 +68,7 @@ def check_path(targetpath: str) -> None:
                 f"{targetpath} is inside the dataset {parent}: choose another --targetpath"
             )
         path = parent
-    found = _nearest(targetpath)
+    found = nearest_existing(targetpath)
     if targetpath and not os.path.isdir(found):
         what = "a link, but not to a folder" if os.path.islink(found) else "a file, not a folder"
         raise TargetError(f"{found} is {what}: {_MOVE}")
@@ -76,7 +76,7 @@ def check_path(targetpath: str) -> None:
 
 def check_writable(targetpath: str) -> None:
     """Refuse a target that this user may not write to, without writing to it."""
-    path = _nearest(targetpath)
+    path = nearest_existing(targetpath)
     effective = os.access in os.supports_effective_ids
     if not os.access(path, os.W_OK | os.X_OK, effective_ids=effective):
         read_only = os.statvfs(path).f_flag & os.ST_RDONLY
@@ -84,7 +84,7 @@ def check_writable(targetpath: str) -> None:
         raise TargetError(f"{path}: {os.strerror(code)}: {_DENIED}")
 
 
-def _nearest(targetpath: str) -> str:
+def nearest_existing(targetpath: str) -> str:
     """The target, or the nearest path above it that exists."""
     path = os.path.abspath(targetpath)
     while not os.path.lexists(path) and path != os.path.dirname(path):
