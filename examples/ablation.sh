@@ -5,9 +5,11 @@
 #   ablation.sh IMAGE TARGET [NUM_IMGS] [flags...]
 #
 # makes TARGET/none, TARGET/jitter, TARGET/rotation, TARGET/scale, TARGET/rotation_jitter, ...,
-# TARGET/all. Image i of each is drawn from the same random numbers: where two datasets differ, they
-# differ by the ablated transform alone. A crop's relative position and the flip are the same in all
-# eight.
+# TARGET/all. Image i of each is drawn from the same random numbers, so that only the ablated
+# transforms differ; a crop's relative position and the flip are the same in all eight. With one
+# exception: with rotation, a crop's area refers to the upright rectangle inside the rotated source,
+# and so crops are also smaller: in the median 0.6 of the area in a photograph of 4 : 3, a third in
+# one of 8 : 3. Without scale, sizes then still vary.
 #
 # "Off" means: no jitter (--jitter 0); no rotation or shear (--deg 0 --shear 0); crops of a single
 # size and shape, squares of an eighth of the area (--scale 8 8 --ratio 1 1). Half of the area would

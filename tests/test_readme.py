@@ -273,7 +273,7 @@ def test_two_lines_load_the_data(
 
 
 def test_every_reader_is_tried_that_runs_here() -> None:
-    assert len(READERS) == 5
+    assert len(READERS) == 6
     assert {name.split(",")[0] for name in READERS} == {
         "torchvision",
         "timm",

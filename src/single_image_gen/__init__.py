@@ -17,12 +17,25 @@ from single_image_gen.recipe import PAPER, SCRIPT, Recipe
 if TYPE_CHECKING:
     from single_image_gen.dataset.torch_dataset import SingleImageDataset
     from single_image_gen.make.generate import generate
+    from single_image_gen.make.run import RunOptions
+    from single_image_gen.workers import Workers
 
-__all__ = ["PAPER", "SCRIPT", "Recipe", "SingleImageDataset", "__version__", "generate"]
+__all__ = [
+    "PAPER",
+    "SCRIPT",
+    "Recipe",
+    "RunOptions",
+    "SingleImageDataset",
+    "Workers",
+    "__version__",
+    "generate",
+]
 
 # Imported when first used, since they need numpy, OpenCV and more (PEP 562).
 _LAZY = {
+    "RunOptions": "single_image_gen.make.run",
     "SingleImageDataset": "single_image_gen.dataset.torch_dataset",
+    "Workers": "single_image_gen.workers",
     "generate": "single_image_gen.make.generate",
 }
 

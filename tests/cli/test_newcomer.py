@@ -149,12 +149,34 @@ def test_a_dataset_cannot_shrink_and_the_refusal_says_what_to_take_instead(
     source: Path, tmp_path: Path, refusal: Callable[..., str]
 ) -> None:
     assert make(source, tmp_path, 6) == 0
-    line = refusal("--imgpath", source, "--targetpath", tmp_path, "--num_imgs", 1, *TINY)
+    line = refusal("--imgpath", source, "--targetpath", tmp_path, "--num_imgs", 4, *TINY)
     assert line == (
-        f"{tmp_path} holds another dataset (num_imgs: 6 there, 1 asked for): a dataset cannot "
-        "shrink, but its first images are the smaller one; choose another --targetpath, or "
-        "replace it with --overwrite"
+        f"{tmp_path} holds another dataset (num_imgs: 6 there, 4 asked for): a dataset cannot "
+        "shrink, but its first 4 are what is asked for; choose another --targetpath, or replace it "
+        "with --overwrite"
     )
+
+
+def test_growth_that_nobody_asked_for_is_told(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make(source, tmp_path, 6) == 0
+    flags = ("--imgpath", source, "--targetpath", tmp_path, *TINY)
+    assert run(*flags, "--num_imgs", 7, "--dry_run") == 0
+    assert "grows" not in capsys.readouterr().err
+    assert run(*flags, "--dry_run") == 0
+    assert (
+        f"notice: the dataset in {tmp_path} has 6 images, and grows to 1,281,167, the default: "
+        "give --num_imgs for another number"
+    ) in capsys.readouterr().err
+
+
+def test_what_follows_from_another_recipe_is_not_listed(
+    source: Path, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    assert make(source, tmp_path, 6, "--recipe", "paper", "--deg", 3) == 0
+    line = refusal("--imgpath", source, "--targetpath", tmp_path, "--num_imgs", 6, *TINY)
+    assert "(recipe: paper there, script asked for; deg: 3.0 there, 30.0 asked for):" in line
 
 
 def test_a_batch_size_that_nobody_asked_for_is_no_difference(

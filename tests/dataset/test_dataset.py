@@ -171,7 +171,7 @@ def test_a_recipe_may_be_named(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": 0}, "num_imgs"),
+        ({"length": 0}, "length"),
         ({"seed": -1}, "seed"),
         ({"seed": 2**64}, "seed"),
         ({"engine": "none"}, "engine"),

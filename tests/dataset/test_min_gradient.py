@@ -15,10 +15,9 @@ from PIL import Image
 from single_image_gen import PAPER, SCRIPT, SingleImageDataset
 from single_image_gen.check.verify import verify
 from single_image_gen.cli.main import main
-from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.draw.params import REDRAWS, candidates, choose, draw_params, uniforms
 from single_image_gen.photo.gradients import contrast_of
-from single_image_gen.photo.source import SourceInfo, load_source
+from single_image_gen.photo.source import load_source
 from single_image_gen.workers.shard import Shard
 
 if TYPE_CHECKING:
@@ -246,15 +245,3 @@ def test_a_wall_is_refused_before_work_starts(
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match=r"0\.0% of its crops"):
         SingleImageDataset(tmp_path / "wall.png", recipe=replace(SCRIPT, min_gradient=25.0))
-
-
-@RECIPES
-def test_datasets_made_before_there_was_one_go_on(recipe: Any) -> None:
-    digests = {"script": "23ba80981c9d2a2d", "paper": "4e55926647e5ce1e"}
-    sources = (SourceInfo("photo", "/photo.png", 640, 480, "0" * 64),)
-    spec = DatasetSpec(sources=sources, recipe=recipe)
-    assert spec.digest == digests[recipe.recipe]
-    earlier = spec.as_json()
-    del earlier["recipe"]["min_gradient"]
-    assert DatasetSpec.from_json(earlier) == spec
-    assert replace(spec, recipe=replace(recipe, min_gradient=1.0)).digest != spec.digest

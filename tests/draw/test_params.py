@@ -88,6 +88,13 @@ def test_paper_has_no_shear() -> None:
     assert {p.shear for p in drawn(PAPER)} == {0}
 
 
+def test_what_is_off_is_not_minus_zero() -> None:
+    off = replace(SCRIPT, deg=0, shear=0, hue=0, jitter=1)
+    for index in range(20):
+        params = draw_params(off, (640, 480), 0, index)
+        assert str((params.angle, params.shear, params.jitter.hue)) == "(0.0, 0.0, 0.0)"
+
+
 def test_first_crop_is_a_square_placed_uniformly() -> None:
     regions = [p.region for p in drawn(SCRIPT)]
     assert {(r.width, r.height) for r in regions} == {(600, 600)}

@@ -266,7 +266,7 @@ DIFFERENT = {
         ["--seed", 2, "--jitter", 0, "--quality", 90],
         ["seed: 0 there, 2 asked for", "jitter: 0.5 there, 0.0", "quality: 75 there, 90 asked"],
     ),
-    "recipe": (["--recipe", "paper"], ["recipe: script there, paper asked for", "hflip: False"]),
+    "recipe": (["--recipe", "paper"], ["recipe: script there, paper asked for)"]),
     "format": (["--format", "webdataset"], ["format: folder there, webdataset asked for"]),
     "fewer": (["--num_imgs", 49], ["num_imgs: 50 there, 49 asked for"]),
     "sources": (["--include_sources"], ["include_sources: False there, True asked for"]),

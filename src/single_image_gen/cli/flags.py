@@ -280,7 +280,8 @@ def params_parser() -> Parser:
     parser = Parser(
         "params",
         "What was drawn for each image, as JSON lines: crop boxes as [left, top, width, height] in "
-        "pixels of the source, angles in degrees. It is computed from dataset.json alone, or with "
+        "pixels of the source (in the paper recipe, of the source after it was rotated about its "
+        "center), angles in degrees, clockwise. It is computed from dataset.json alone, or with "
         "--min_gradient from the sources as well.",
     )
     _path_argument(parser, "target", "TARGET", "the dataset's root, or its dataset.json")
@@ -308,15 +309,15 @@ def select_parser() -> Parser:
     """The parser of `select`."""
     parser = Parser(
         "select",
-        "The indices of a dataset's best images, one on each line. contrast: those whose crops "
-        "have the highest contrast, as inspect measures it. kmeans: an equal number from each "
-        "cluster, half of them nearest to its center, half farthest. The images need not have been "
-        "made.",
+        "The indices of a dataset's best images, of all classes together, one on each line. "
+        "contrast: those whose crops have the highest contrast, as inspect measures it. kmeans: an "
+        "equal number from each cluster, half of them nearest to its center, half farthest. The "
+        "images need not have been made.",
     )
     _path_argument(parser, "target", "TARGET", "the dataset's root, or its dataset.json")
     add_flag(parser, "keep", "N", "how many images", required=True)
     add_flag(parser, "by", ("contrast", "kmeans"), "what decides", required=True)
-    text = "for kmeans: an array with a row for each image (default: statistics of its colors)"
+    text = "for kmeans: an array with a row for each image (default: color and gradient statistics)"
     add_flag(parser, "features", "NPY", text)
     add_flag(parser, "output", "FILE", "where to write them (default: standard output)")
     _add_rendering(parser)

@@ -149,7 +149,8 @@ def _last_lines(summary: Summary, targetpath: str) -> Iterator[str]:
         yield f"  torchvision.datasets.ImageFolder({os.path.join(targetpath, 'train')!r})"
     else:
         last = (spec.num_imgs - 1) // spec.batch_size
-        shards = os.path.join(targetpath, f"train-{{000000..{last:06d}}}.tar")
+        numbers = f"{{000000..{last:06d}}}" if last else "000000"
+        shards = os.path.join(targetpath, f"train-{numbers}.tar")
         yield f"  webdataset.WebDataset({shards!r}, shardshuffle=False)"
     preview = os.path.join(targetpath, "preview.png")
     yield f"look at {preview}; check every file with: {PROG} verify {shlex.quote(targetpath)}"

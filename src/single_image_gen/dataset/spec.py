@@ -24,6 +24,7 @@ from single_image_gen.recipe import (
     ENGINES,
     FORMATS,
     IMAGENET_SIZE,
+    RECIPES,
     Recipe,
 )
 
@@ -205,9 +206,14 @@ class DatasetSpec:
             a, b = ours.get(name, "all"), theirs.get(name, "all")
             if a != b:
                 yield name, _shortened(a), _shortened(b)
+        presets = [RECIPES[spec.recipe.recipe].as_json() for spec in (self, other)]
         for name, value in ours["recipe"].items():
-            if value != theirs["recipe"][name]:
-                yield name, value, theirs["recipe"][name]
+            values = [value, theirs["recipe"][name]]
+            # what follows from another preset is left out
+            if values[0] != values[1] and (
+                name == "recipe" or values != [p[name] for p in presets]
+            ):
+                yield name, *values
         if len(self.sources) != len(other.sources):
             yield "number of sources", len(self.sources), len(other.sources)
             return

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from single_image_gen.dataset.sample import center, contrasts_of
-from single_image_gen.dataset.spec import DatasetSpec
+from single_image_gen.dataset.spec import MAX_NUM_IMGS, DatasetSpec
 from single_image_gen.draw.params import center_of, draw_params
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import UsageError, check_range
@@ -92,6 +92,7 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
             if recipe not in RECIPES:
                 raise UsageError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
             recipe = RECIPES[recipe]
+        length = check_range("length", length, 1, MAX_NUM_IMGS)
         paths = [sources] if isinstance(sources, (str, os.PathLike)) else sources
         self._sources = open_sources(
             find_sources([os.fspath(path) for path in paths]), max_pixels=max_pixels

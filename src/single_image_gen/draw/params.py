@@ -257,8 +257,7 @@ def params_of(
         region: what the crop is taken from, instead of what is drawn for it.
     """
     region = region or _draw_region(recipe, size, u)
-    angle = recipe.deg * (2 * u[ANGLE] - 1)
-    shear = recipe.shear * (2 * u[SHEAR] - 1)
+    angle, shear = _symmetric(recipe.deg, u[ANGLE]), _symmetric(recipe.shear, u[SHEAR])
     inside = region if recipe.recipe == "script" else upright(region, angle, shear)
     width, height = _draw_crop_size(recipe, inside, u)
     crop = Box(
@@ -327,9 +326,13 @@ def _draw_jitter(recipe: Recipe, u: Sequence[float]) -> Jitter:
         brightness=_factor(recipe.brightness, u[BRIGHTNESS]),
         contrast=_factor(recipe.contrast, u[CONTRAST]),
         saturation=_factor(recipe.saturation, u[SATURATION]),
-        hue=recipe.hue * (2 * u[HUE] - 1),
+        hue=_symmetric(recipe.hue, u[HUE]),
         order=_permutation(u[JITTER_ORDER]),
     )
+
+
+def _symmetric(reach: float, u: float) -> float:
+    return reach * (2 * u - 1) + 0.0  # -0.0 becomes 0.0
 
 
 def _factor(reach: float, u: float) -> float:

@@ -166,6 +166,7 @@ def generate(
     engine = choose_engine(engine)
     seed = check_range("seed", seed, 0, MAX_SEED)
     indices = tuple(IndexSet(indices))
+    by_default = num_imgs is None
     if num_imgs is None:
         num_imgs = sum(map(len, indices)) if indices else IMAGENET_SIZE
     num_imgs = check_range("num_imgs", num_imgs, 1, MAX_NUM_IMGS)
@@ -186,7 +187,7 @@ def generate(
     run = Run(spec, targetpath, sources, workers, options, batch_size is None)
     with target_errors(targetpath):
         survey = survey_target(run)
-    _notify(survey, known)
+    _notify(survey, known, by_default=by_default)
     if options.dry_run:
         if survey.pending_images:
             check_writable(targetpath)
@@ -225,7 +226,7 @@ def _open_sources(
         )
 
 
-def _notify(survey: Survey, known: Sequence[SourceInfo]) -> None:
+def _notify(survey: Survey, known: Sequence[SourceInfo], *, by_default: bool) -> None:
     """Give notices about what may not be intended."""
     run, spec = survey.run, survey.spec
     if not known and (duplicates := _duplicates(spec.sources)):
@@ -233,6 +234,11 @@ def _notify(survey: Survey, known: Sequence[SourceInfo]) -> None:
     if spec.num_imgs < len(spec.sources):
         counts = f"{len(spec.sources):,} sources, but {counted(spec.num_imgs, 'image')}"
         notify(f"{counts}: not every source is used")
+    if by_default and survey.grows_from is not None:
+        notify(
+            f"the dataset in {run.targetpath} has {counted(survey.grows_from, 'image')}, and grows "
+            f"to {spec.num_imgs:,}, the default: give --num_imgs for another number"
+        )
     many = spec.format == "folder" and spec.num_imgs > MANY_FILES and survey.pending_images
     if many and not run.options.dry_run:
         advice = "if that is too many, --format webdataset makes a few tars"

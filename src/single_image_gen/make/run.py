@@ -100,12 +100,14 @@ class Survey:
         spec: the dataset, as it will be in the target.
         done: the images that are finished already.
         replaces: an earlier dataset is removed first, which frees an unknown number of bytes.
+        grows_from: images of the dataset in the target, if it has fewer than are to be made.
     """
 
     run: Run
     spec: DatasetSpec
     done: IndexSet
     replaces: bool = False
+    grows_from: int | None = None
 
     @property
     def plan(self) -> Plan:
@@ -143,7 +145,7 @@ def survey_target(run: Run) -> Survey:
         TargetError: something in it is in the way.
         OSError: it cannot be read.
     """
-    spec, done, replaces = run.spec, IndexSet(), False
+    spec, done, replaces, grows_from = run.spec, IndexSet(), False, None
     if os.path.isdir(run.targetpath):
         with Target(run.targetpath) as target:
             contents = read_target(target)
@@ -151,5 +153,7 @@ def survey_target(run: Run) -> Survey:
                 replaces = contents.metadata is not None
             else:
                 spec, done = run.join(target, contents).spec, contents.journal.done
+                there = contents.metadata.spec.num_imgs if contents.metadata else spec.num_imgs
+                grows_from = there if there < spec.num_imgs else None
             check_places(target, spec)
-    return Survey(run, spec, done, replaces)
+    return Survey(run, spec, done, replaces, grows_from)

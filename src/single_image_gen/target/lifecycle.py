@@ -152,7 +152,7 @@ def _refusal(
     listed = "; ".join(f"{name}: {a} there, {b} asked for" for name, a, b in differences)
     why = ""
     if [name for name, _, _ in differences] == ["num_imgs"]:
-        why = "a dataset cannot shrink, but its first images are the smaller one; "
+        why = f"a dataset cannot shrink, but its first {asked.num_imgs:,} are what is asked for; "
         if asked.num_imgs > there.num_imgs:
             why = "tars cannot grow, only a folder dataset can; "
     remedy = "choose another --targetpath, or replace it with --overwrite"
