@@ -19,12 +19,14 @@ from conftest import generate, images_below, photo_pixels, sealed, tree_hash
 from PIL import Image
 
 from single_image_gen import SCRIPT
+from single_image_gen.check.repair import repair
+from single_image_gen.check.verify import verify
 from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.errors import DatasetMismatch, JournalWarning, TargetLost
 from single_image_gen.photo.source import SourceInfo
 from single_image_gen.target.commit import GroupCommit
-from single_image_gen.target.files import Target
+from single_image_gen.target.files import StagedFile, Target
 from single_image_gen.target.journal import BatchRecord, read_journal, write_marker
 from single_image_gen.target.lifecycle import (
     TargetContents,
@@ -36,6 +38,7 @@ from single_image_gen.target.lifecycle import (
 from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import DatasetMetadata, parse_metadata, target_metadata
 from single_image_gen.target.versions import current_versions
+from single_image_gen.workers.shard import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,8 +76,6 @@ def make(source: Path, target: Path, **options: Any) -> Any:
 
 def part(source: Path, target: Path, number: int = 0, count: int = 2, **options: Any) -> None:
     """Every `count`-th batch of the dataset."""
-    from single_image_gen.workers.shard import Shard
-
     make(source, target, shard=Shard(number, count, "of a test"), batch_size=10, **options)
 
 
@@ -248,6 +249,34 @@ def test_a_finish_that_was_stopped_is_completed(target: Path, source: Path) -> N
     assert (target / "batches.jsonl").stat() == before
 
 
+KILLED_WHILE_WRITING = """
+import os, sys
+from single_image_gen.target.files import StagedFile, Target
+
+with Target(sys.argv[1]) as target:
+    StagedFile(target, "file").write(b"half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_next_run_removes_what_a_killed_process_of_this_host_was_writing(
+    source: Path, tmp_path: Path
+) -> None:
+    """What other hosts have left stays until the end: their locks may not be seen here."""
+    command = [sys.executable, "-c", KILLED_WHILE_WRITING, str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == -9
+    staging = tmp_path / WORK / "staging"
+    (killed,) = staging.iterdir()
+    elsewhere = Path(shutil.copytree(killed, staging / "elsewhere-123-0123abcd"))
+    with Target(str(tmp_path)) as handle, StagedFile(handle, "file"):
+        (at_work,) = set(staging.iterdir()) - {killed, elsewhere}
+        part(source, tmp_path)
+        assert set(staging.iterdir()) == {at_work, elsewhere}
+        assert len(list(at_work.iterdir())) == len(list(elsewhere.iterdir())) == 1
+    part(source, tmp_path, number=1)
+    assert not (tmp_path / WORK).exists()
+
+
 # Another dataset
 
 
@@ -359,6 +388,34 @@ def test_growth_keeps_what_is_there(finished: Path, source: Path, tmp_path: Path
         assert sum(line["count"] for line in lines_of(tmp_path)) == count
         assert not (tmp_path / WORK).exists()
     assert tree_hash(tmp_path) == tree_hash(finished)
+
+
+def test_images_of_overlapping_batches_count_once(source: Path, tmp_path: Path) -> None:
+    """As two runs leave them that work at once with batches of 10 and of 8."""
+    whole, other = tmp_path / "0", tmp_path / "1"
+    for number, size in ((0, 10), (1, 8)):
+        shard = Shard(number, 2, "of a test")
+        make(source, tmp_path / str(number), shard=shard, batch_size=size)
+    for path in (other / "train", other / WORK):
+        shutil.copytree(path, whole / path.relative_to(other), dirs_exist_ok=True)
+    report = verify(whole)
+    assert report.intact + report.unfinished == COUNT
+    (whole / "train/photo/patch_0000009.jpg").unlink()  # in a batch of each
+    assert verify(whole).intact == report.intact - 1
+    assert repair(verify(whole)).intact == report.intact
+    assert make(source, whole).missing == 0
+    assert verify(whole).intact == COUNT
+
+
+def test_a_batch_within_two_others_is_left_out(tmp_path: Path) -> None:
+    record = BatchRecord(0, 1, 1, 1, DatasetSpec((INFO,), SMALL).digest, "0" * 64, "")
+    with Target(str(tmp_path)) as handle:
+        for first, stop in ((0, 10), (8, 16), (10, 20), (16, 24), (20, 30)):
+            count = stop - first
+            batch = replace(record, first=first, stop=stop, count=count, crc32="0" * 8 * count)
+            write_marker(handle, batch)
+        found = [(r.first, r.stop) for r in read_journal(handle).records]
+    assert found == [(0, 10), (10, 20), (20, 30)]
 
 
 def test_growth_of_a_part(finished: Path, source: Path, tmp_path: Path) -> None:

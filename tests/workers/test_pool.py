@@ -316,6 +316,32 @@ def test_a_worker_needs_no_torch_to_start() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.parametrize(
+    ("allocated", "cpus"), [("", 5), ("3", 3), ("64", 5), ("0", 1), ("3(x2)", 5)]
+)
+def test_no_more_cpus_than_slurm_has_allocated(
+    monkeypatch: pytest.MonkeyPatch, allocated: str, cpus: int
+) -> None:
+    monkeypatch.setattr(pool_module, "cpu_count", lambda: 5)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", allocated)
+    assert pool_module.usable_cpus() == cpus
+
+
+def test_a_cluster_that_has_lost_all_workers_is_told() -> None:
+    waits = iter([([], ["future"]), (["future"], [])])
+    pool = cluster_module.ClusterPool(
+        threads=1,
+        cpus=lambda: 0,
+        share=lambda work: work,
+        submit=lambda *_: "future",
+        wait=lambda _: next(waits),
+        result=lambda future: future,
+        errors=contextlib.nullcontext,
+    )
+    with pytest.warns(Notice, match="^the cluster has no workers left: waiting for new ones$"):
+        assert list(pool.run(work_of(), [number])) == ["future"]
+
+
 # --- settings
 
 

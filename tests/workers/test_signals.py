@@ -34,7 +34,7 @@ from single_image_gen.target.metadata import target_metadata
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-RESUME = "single-image-gen: {}; finished images are kept: rerun to resume"
+RESUME = "single-image-gen: {}; what is finished is kept: rerun to resume"
 BUSY = 3.0  # seconds more than promised
 
 

@@ -224,7 +224,7 @@ def test_a_running_task_that_is_cancelled_stops_in_order(
     log = f"{job}_0.log"
     wait_for(lambda: "rerun to resume" in slurm.logs().get(log, ""), "last word of the task", 30)
 
-    assert "terminated; finished images are kept" in slurm.logs()[log]
+    assert "terminated; what is finished is kept" in slurm.logs()[log]
 
 
 SHOW = """\

@@ -12,6 +12,8 @@ from PIL import Image, UnidentifiedImageError
 from single_image_gen.text import counted, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.journal import BatchRecord
 
@@ -82,7 +84,7 @@ class BatchCheck:
         actual: the record of the files as they are; None if some cannot be read.
         findings: what is wrong.
         bad: indices of the images to make again.
-        intact: how many images have the recorded bytes.
+        lost: indices of the images that do not have the recorded bytes.
         bytes: size of the files that could be read.
     """
 
@@ -90,7 +92,7 @@ class BatchCheck:
     actual: BatchRecord | None
     findings: tuple[Finding, ...]
     bad: tuple[int, ...]
-    intact: int
+    lost: Collection[int]
     bytes: int
 
 

@@ -61,8 +61,8 @@ def check_files(
     unread = [k for k in record.indices if spec.source_index(k) in faults] if faults else []
     bad = {k for k in unread if faults[spec.source_index(k)].kind == "missing"} | findings.keys()
     found = tuple(findings[index] for index in sorted(findings))
-    intact = record.count - len(found) - len(unread)
-    return BatchCheck(record, actual, found, tuple(sorted(bad)), intact, builder.bytes)
+    lost = findings.keys() | set(unread)
+    return BatchCheck(record, actual, found, tuple(sorted(bad)), lost, builder.bytes)
 
 
 def record_of_files(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:

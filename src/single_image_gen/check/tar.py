@@ -40,15 +40,15 @@ def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> BatchCh
         with open(fd, "rb", BUFFER) as file:
             actual = _read(file, size, spec, record.indices)
             if actual is not None and actual.sha256 == record.sha256:
-                return BatchCheck(record, actual, (), (), record.count, size)
+                return BatchCheck(record, actual, (), (), (), size)
             findings, bad = _compare(file, size, spec, record)
     except OSError as error:
         finding = Finding.of_error(error, tar, images=record.count)
-        return BatchCheck(record, None, (finding,), whole, 0, size)
+        return BatchCheck(record, None, (finding,), whole, whole, size)
     if not findings:
         around = "its images are there, but the bytes around its members (headers, padding or end) "
         findings = [Finding("damaged", tar, around + "are not those that were written")]
-    return BatchCheck(record, None, tuple(findings), whole, record.count - len(bad), size)
+    return BatchCheck(record, None, tuple(findings), whole, bad, size)
 
 
 def record_of_tar(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:

@@ -16,6 +16,7 @@ from single_image_gen.check.finding import Finding
 from single_image_gen.check.folder import check_class_folders, check_files
 from single_image_gen.check.other_files import check_other_files, count_images, foreign_files
 from single_image_gen.check.tar import check_tar
+from single_image_gen.dataset.batches import IndexSet
 from single_image_gen.errors import DatasetMismatch
 from single_image_gen.make.progress import Progress
 from single_image_gen.target.files import Target
@@ -77,7 +78,11 @@ class Report:
     @property
     def intact(self) -> int:
         """Number of images that have the recorded bytes."""
-        return sum(checked.intact for checked in self.checked)
+        if self.spec is None:
+            return 0
+        recorded = IndexSet(checked.record.indices for checked in self.checked)
+        lost = set[int]().union(*(checked.lost for checked in self.checked))
+        return recorded.count(self.spec.num_imgs) - len(lost)
 
     @property
     def bytes(self) -> int:

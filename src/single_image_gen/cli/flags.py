@@ -265,7 +265,7 @@ def verify_parser() -> Parser:
     parser = Parser(
         "verify",
         "Check every file of a dataset: is it there, with the bytes that were written, and nothing "
-        "else? Exit code 0 if so, 1 if anything is wrong or unfinished.",
+        "else? Exit code 0 if so, 1 if anything is wrong or unfinished, 2 if it is not a dataset.",
     )
     _path_argument(parser, "target", "TARGET", "the dataset's root")
     text = "make damaged and missing images again, and lost records; foreign files stay"

@@ -53,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     if flags.get("cropfirst"):
         notify("--cropfirst turns the first crop on; in the 2020 script it turned it off")
     if shard != WHOLE and not quiet:
-        print_message(str(shard))
+        hint = "; --shard none makes the whole dataset here" if arguments.shard == "auto" else ""
+        print_message(f"{shard}{hint}")
     summary = generate(targetpath=arguments.targetpath, workers=workers, options=options, **what)
     if summary.forecast is not None:
         print_lines(summary.forecast.lines())

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # for encodings without these letters
     argv = list(sys.argv[1:] if argv is None else argv)
     command = argv[0] if argv and argv[0] in COMMANDS else GENERATE
-    kept = "; finished images are kept: rerun to resume" if command == GENERATE else ""
+    kept = "; what is finished is kept: rerun to resume" if command == GENERATE else ""
     ends = {INTERRUPTED: f"interrupted{kept}", TERMINATED: f"terminated{kept}"}
     lines = {code: f"{PROG}: {message}" for code, message in ends.items()}
     try:

@@ -160,7 +160,7 @@ class Forecast:
         if self.workers is None or self.seconds is None:
             return f"not known for the cluster's workers; one processor of this machine: {each}"
         workers = counted(self.workers, "worker")
-        return f"about {duration_of(self.seconds)} with {workers}, {each} on one"
+        return f"about {duration_of(self.seconds)} with {workers}, {each} and worker"
 
 
 def forecast(survey: Survey) -> Forecast:

@@ -274,7 +274,11 @@ def _make_dataset(run: Run, pool: Pool) -> Summary:
             metadata, journal = _begin(target, lock, run)
         spec, made, written = metadata.spec, 0, 0
         if not _is_finished(target, spec, journal):
-            made, written = _make_pending(target, run, pool, metadata, journal.done)
+            target.remove_abandoned_staging()
+            try:
+                made, written = _make_pending(target, run, pool, metadata, journal.done)
+            finally:
+                target.remove_abandoned_staging()  # of workers that were killed
             _, journal = finish_dataset(target, lock, metadata)
     missing = spec.num_imgs - journal.done.count(spec.num_imgs)
     stored = 0 if missing else sum(record.bytes for record in journal.records)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import itertools
 import os
 import re
@@ -43,8 +44,7 @@ class Target:
     def __init__(self, path: str) -> None:
         self.path = path
         # unique over hosts, processes and threads that share the target
-        host = "".join(c for c in socket.gethostname() if c.isalnum() or c == "-")[:32]
-        self._private = f"{STAGING}/{host}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._private = f"{STAGING}/{_host()}{os.getpid()}-{secrets.token_hex(4)}"
         self._staging: int | None = None
         self._names = itertools.count()
 
@@ -142,9 +142,14 @@ class Target:
 
     def new_staging_name(self) -> tuple[str, int]:
         """A name that is not in use, and a handle of the folder for it, which is this object's."""
-        if self._staging is None:
+        while self._staging is None:
             self.make_folder(self._private)
-            self._staging = self.open_folder(self._private)
+            folder = self.open_folder(self._private)
+            _lock(folder, fcntl.LOCK_SH)
+            if os.path.basename(self._private) in self.names(STAGING):
+                self._staging = folder
+            else:  # it was removed as abandoned before it was locked
+                os.close(folder)
         return f"{next(self._names):08x}", self._staging
 
     def sync(self) -> None:
@@ -198,6 +203,25 @@ class Target:
             self.remove_files(WORK, os.path.basename(LOCK).__eq__)
         self.remove_folder(WORK)
 
+    def remove_abandoned_staging(self) -> None:
+        """Remove what killed processes of this host have left of files that they were writing.
+
+        A process locks its staging folder for as long as it uses it. The locks of other hosts may
+        not be seen here: their folders stay, until the dataset is finished.
+        """
+        host = _host()
+        for name in self.names(STAGING):
+            if not (name.startswith(host) and _PRIVATE.fullmatch(name)):
+                continue
+            path = f"{STAGING}/{name}"
+            with contextlib.suppress(OSError):  # another process removes it
+                folder = self.open_folder(path)
+                try:
+                    if _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                        self.remove_files(path, _STAGED.fullmatch)
+                finally:
+                    os.close(folder)
+
     def naming(self, path: str) -> _Naming:
         """A context in which errors of the system name this path of the target."""
         return _Naming(self.path, path)
@@ -207,6 +231,20 @@ class Target:
             os.close(self._staging)
             self._staging = None
             self.remove_folder(self._private)
+
+
+def _host() -> str:
+    """What the names of this host's staging folders begin with."""
+    return "".join(c for c in socket.gethostname() if c.isalnum() or c == "-")[:32] + "-"
+
+
+def _lock(fd: int, how: int) -> bool:
+    """Whether the lock was acquired; not if another process holds it, or there are no locks."""
+    try:
+        fcntl.flock(fd, how)
+    except OSError:
+        return False
+    return True
 
 
 class _Naming:

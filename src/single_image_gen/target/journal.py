@@ -127,7 +127,7 @@ class JournalContents:
     """All that the journal of a target says.
 
     Attributes:
-        records: of the finished batches, by first index, none within another. They overlap where
+        records: of the finished batches, by first index, none within others. They overlap where
             runs with different batch sizes worked at once; their images are the same.
         lines: the records in batches.jsonl, in file order.
         faults: what is wrong with it, in the order in which it was read.
@@ -159,8 +159,11 @@ def read_journal(target: Target, spec: DatasetSpec | None = None) -> JournalCont
     records: list[BatchRecord] = []
     # of a marker and a line for one batch, the marker: it may be what a repair has written
     for record in sorted([*markers, *lines], key=lambda r: (r.first, -r.stop)):
-        if not records or record.stop > records[-1].stop:
-            records.append(record)
+        if records and record.stop <= records[-1].stop:
+            continue
+        while len(records) > 1 and record.first <= records[-2].stop:
+            records.pop()  # its images are in the one before and in this one
+        records.append(record)
     return JournalContents(tuple(records), tuple(lines), tuple(faults))
 
 

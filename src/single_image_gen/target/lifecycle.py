@@ -155,7 +155,7 @@ def _refusal(
         why = f"a dataset cannot shrink, but its first {asked.num_imgs:,} are what is asked for; "
         if asked.num_imgs > there.num_imgs:
             why = "tars cannot grow, only a folder dataset can; "
-    remedy = "choose another --targetpath, or replace it with --overwrite"
+    remedy = "use its flags, choose another --targetpath, or replace it with --overwrite"
     return f"{path} holds another dataset ({listed}): {why}{remedy}"
 
 

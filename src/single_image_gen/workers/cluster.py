@@ -83,8 +83,8 @@ class ClusterPool:
         cpus: number of the cluster's CPUs, now.
         share: make a pickled Work available to the workers.
         submit: send what `share` returned, and a task; returns a future.
-        wait: takes a list of futures, returns the (finished, unfinished) ones; at least one is
-            finished.
+        wait: takes a list of futures, returns the (finished, unfinished) ones: as soon as one is
+            finished, or after WORKER_SECONDS.
         result: of a finished future.
         errors: a context that raises the library's errors as WorkerLost or WorkerUnfit.
     """
@@ -113,6 +113,8 @@ class ClusterPool:
                 if not running:
                     return
                 finished, unfinished = self.wait(running)
+                if not (finished or self.cpus()):
+                    notify("the cluster has no workers left: waiting for new ones")
                 running = list(unfinished)
                 for future in finished:
                     yield self.result(future)
@@ -143,7 +145,7 @@ def open_dask(address: str | None, threads: int | None) -> Iterator[ClusterPool]
             cpus=lambda: sum(client.nthreads().values()),
             share=lambda work: work,
             submit=functools.partial(client.submit, run_on_cluster, pure=False),
-            wait=functools.partial(distributed.wait, return_when="FIRST_COMPLETED"),
+            wait=functools.partial(_dask_wait, distributed),
             result=operator.methodcaller("result"),
             errors=functools.partial(_dask_errors, distributed),
         )
@@ -182,6 +184,14 @@ def _check_workers(client: Any, address: str | None) -> None:
             f"the workers of {cluster} cannot run this program "
             f"({reason(error)}): install it there too"
         ) from None
+
+
+def _dask_wait(distributed: Any, futures: list[Any]) -> tuple[Iterable[Any], Iterable[Any]]:
+    try:
+        done = distributed.wait(futures, timeout=WORKER_SECONDS, return_when="FIRST_COMPLETED")
+    except (TimeoutError, asyncio.TimeoutError):
+        return [], futures
+    return done.done, done.not_done
 
 
 def _empty_task() -> None:
@@ -243,7 +253,7 @@ def open_ray(address: str | None, threads: int | None) -> Iterator[ClusterPool]:
             cpus=functools.partial(_cpus, ray),
             share=ray.put,
             submit=ray.remote(run_on_cluster).remote,
-            wait=ray.wait,
+            wait=functools.partial(ray.wait, timeout=WORKER_SECONDS),
             result=ray.get,
             errors=functools.partial(_ray_errors, ray.exceptions),
         )

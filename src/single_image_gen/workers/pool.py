@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Protocol
 
 from joblib import cpu_count
 
 from single_image_gen.errors import notify
 from single_image_gen.text import counted
+from single_image_gen.workers import MAX_THREADS
 from single_image_gen.workers.cluster import cluster_address, open_dask, open_ray
 from single_image_gen.workers.local import open_processes, open_threads
 
@@ -82,5 +84,9 @@ def open_pool(workers: Workers, tasks: int, images: int) -> AbstractContextManag
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may use: affinity and cgroup limits respected."""
-    return int(cpu_count())
+    """CPUs that this process may use: affinity, cgroup limits and Slurm's allocation respected.
+
+    Not every cluster confines a job to the CPUs that it was given.
+    """
+    allocated = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(int(cpu_count()), int(allocated) if allocated.isdecimal() else MAX_THREADS) or 1
