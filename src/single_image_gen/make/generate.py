@@ -278,7 +278,8 @@ def _make_dataset(run: Run, pool: Pool) -> Summary:
             try:
                 made, written = _make_pending(target, run, pool, metadata, journal.done)
             finally:
-                target.remove_abandoned_staging()  # of workers that were killed
+                with contextlib.suppress(OSError):  # what ended the run is raised
+                    target.remove_abandoned_staging()  # of workers that were killed
             _, journal = finish_dataset(target, lock, metadata)
     missing = spec.num_imgs - journal.done.count(spec.num_imgs)
     stored = 0 if missing else sum(record.bytes for record in journal.records)
