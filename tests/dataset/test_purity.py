@@ -15,7 +15,7 @@ from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT
 from single_image_gen.draw.params import draw_params
-from single_image_gen.recipe import ENGINES
+from single_image_gen.recipe import DEFAULT_ENGINE, ENGINES
 from single_image_gen.target.layout import image_path
 from single_image_gen.workers.shard import Shard
 
@@ -48,13 +48,20 @@ def make(photos: list[Path], target: Path, **options: Any) -> None:
     generate(photos, target, **{**defaults, **options})
 
 
-@ENGINE_CASES
-@pytest.mark.parametrize("batch_size", [1, 7, 1000])
-@pytest.mark.parametrize(
-    ("backend", "threads"),
-    [("loky", 1), ("loky", 2), ("loky", 4), ("threading", 1), ("threading", 2), ("threading", 4)],
-    ids=str,
-)
+# One worker is a thread with any backend, and so is whatever makes a single batch. Each process
+# takes seconds to import torch: that four give the same as two is shown without it.
+SCHEDULES = [
+    ("threading", 1, 1000),
+    *(("threading", threads, batch_size) for threads in (1, 2, 4) for batch_size in (1, 7)),
+    *(("loky", 2, batch_size) for batch_size in (1, 7)),
+]
+ENGINE_SCHEDULES = [
+    *((engine, *schedule) for engine in ENGINES for schedule in SCHEDULES),
+    *((DEFAULT_ENGINE, "loky", 4, batch_size) for batch_size in (1, 7)),
+]
+
+
+@pytest.mark.parametrize(("engine", "backend", "threads", "batch_size"), ENGINE_SCHEDULES, ids=str)
 def test_bytes_do_not_depend_on_scheduling(
     photos: list[Path],
     plain: dict[str, Path],
