@@ -101,10 +101,11 @@ def check_finished(target: Path, expected: str) -> None:
 # Forks a run for each line of its input, so that only the first pays for the imports. A run can
 # be told to kill itself at its n-th system call that changes the target.
 SERVER = """
-import gc, json, os, signal, sys
-import cv2, joblib
+import gc, json, os, shlex, signal, sys
+import cv2, joblib, numpy.random
 from PIL import Image, ImageOps, PdfParser, features
-from single_image_gen.make import generate as run
+from single_image_gen.cli import generate, index
+from single_image_gen.make import generate, rerender
 from single_image_gen.dataset import sample
 from single_image_gen.cli.main import main
 from single_image_gen.engines import load_engine
