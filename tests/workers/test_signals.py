@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -65,7 +65,7 @@ class Run:
         )
         self.pid = self._process.pid
         self._began = time.monotonic()
-        self._children: list[psutil.Process] = []
+        self._seen: set[psutil.Process] = set()
         self.took = 0.0
 
     def until(self, condition: Callable[[], Any]) -> Run:
@@ -92,10 +92,11 @@ class Run:
     def children(self) -> list[psutil.Process]:
         """All processes that it started, workers and joblib's own helpers."""
         try:
-            self._children = psutil.Process(self.pid).children(recursive=True)
+            children = psutil.Process(self.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
-        return self._children
+        self._seen.update(children)
+        return children
 
     def images(self) -> int:
         try:
@@ -116,11 +117,13 @@ class Run:
 
     def check_nothing_lives_on(self) -> None:
         """No process 2 seconds later, nothing written after, nothing left of joblib's files."""
-        time.sleep(0.3)  # a write that was under way when the process was killed
+        ended = time.monotonic()
+        while any(map(alive, self._seen)) and time.monotonic() < ended + 0.3:
+            time.sleep(0.02)  # for a write that was under way when the process was killed
         before = files_of(self.target)
         deadline = time.monotonic() + 2 + BUSY
-        while any(map(alive, self._children)):
-            assert time.monotonic() < deadline, [cmdline(child) for child in self._children]
+        while any(map(alive, self._seen)):
+            assert time.monotonic() < deadline, [cmdline(child) for child in self._seen]
             time.sleep(0.05)
         assert files_of(self.target) == before
         assert not list(self._temporary.iterdir())
@@ -495,27 +498,14 @@ def run_body(name: str, number: int) -> Ended:
 
 
 @pytest.fixture(scope="module")
-def ended() -> dict[tuple[str, int], Ended]:
-    """All of them at once: most of their time is waiting."""
+def ended() -> Iterator[dict[tuple[str, int], Future[Ended]]]:
+    """All of them at once, and beside the tests before: most of their time is waiting."""
     cases = list(itertools.product(BODIES, NUMBERS))
     with ThreadPoolExecutor(len(cases)) as pool:
-        return dict(zip(cases, pool.map(run_body, *zip(*cases, strict=True)), strict=True))
+        yield {case: pool.submit(run_body, *case) for case in cases}
 
 
-@pytest.mark.parametrize("number", NUMBERS, ids=lambda n: n.name)
-@pytest.mark.parametrize("name", BODIES)
-def test_a_signal_ends_the_program_whatever_becomes_of_it(
-    ended: dict[tuple[str, int], Ended], name: str, number: int
-) -> None:
-    code, error, seconds = ended[name, number]
-    limit = {130: 2.0, 143: 5.0}[code]
-    assert seconds < limit + BUSY
-    assert code == NUMBERS[number]
-    raised = {130: "Interrupted", 143: "Terminated"}[code]
-    line = BODIES[name][2]
-    assert error.splitlines() == [line.format(code if "ended" in line else raised)] * bool(line)
-
-
+@pytest.mark.usefixtures("ended")  # which begin meanwhile
 def test_a_signal_ends_a_program_that_waits_for_a_frozen_file_system(frozen: Path) -> None:
     body = f"os.stat({str(frozen / 'photo.jpg')!r})"
     text = PROGRAM.format(program=True, body=body, after="sys.exit(1)")
@@ -536,6 +526,7 @@ def test_a_signal_ends_a_program_that_waits_for_a_frozen_file_system(frozen: Pat
         assert time.monotonic() - began < {130: 2, 143: 5}[code] + BUSY
 
 
+@pytest.mark.usefixtures("ended")
 def test_within_another_program_its_handlers_come_back(capsys: pytest.CaptureFixture[str]) -> None:
     from single_image_gen.workers.signals import ended_by_signals
 
@@ -548,6 +539,20 @@ def test_within_another_program_its_handlers_come_back(capsys: pytest.CaptureFix
     assert sys.unraisablehook is hooks
     time.sleep(1.7)  # it would have ended by now
     assert "ended" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda n: n.name)
+@pytest.mark.parametrize("name", BODIES)
+def test_a_signal_ends_the_program_whatever_becomes_of_it(
+    ended: dict[tuple[str, int], Future[Ended]], name: str, number: int
+) -> None:
+    code, error, seconds = ended[name, number].result()
+    limit = {130: 2.0, 143: 5.0}[code]
+    assert seconds < limit + BUSY
+    assert code == NUMBERS[number]
+    raised = {130: "Interrupted", 143: "Terminated"}[code]
+    line = BODIES[name][2]
+    assert error.splitlines() == [line.format(code if "ended" in line else raised)] * bool(line)
 
 
 def test_in_another_thread_the_program_leaves_signals_alone(source: Path, tmp_path: Path) -> None:
