@@ -42,8 +42,8 @@ def _own_cluster() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def head() -> Iterator[str]:
-    """The address of a head with 2 CPUs."""
+def starting() -> Iterator[str]:
+    """The address of a head with 2 CPUs, which is being started."""
     address = f"127.0.0.1:{free_port()}"
     # Ray puts sockets there, whose paths may have 107 bytes
     with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
@@ -58,7 +58,6 @@ def head() -> Iterator[str]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            wait_for(lambda: listens(address), "the start of Ray's head", 90)
             yield address
         finally:
             process.terminate()
@@ -67,6 +66,13 @@ def head() -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def head(starting: str) -> str:
+    """Its address, when it listens."""
+    wait_for(lambda: listens(starting), "the start of Ray's head", 90)
+    return starting
 
 
 def with_support_tasks() -> dict[str, str]:
@@ -89,6 +95,7 @@ def listens(address: str) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("starting")  # whose time is mostly waiting
 def test_without_a_scheduler_a_cluster_is_started_here(photo: Path, tmp_path: Path) -> None:
     done = program(*arguments(photo, tmp_path / "out", "--backend", "ray", "--threads", 2))
 
