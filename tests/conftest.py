@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
+import gc
 import hashlib
 import json
 import os
@@ -54,6 +56,11 @@ REAL_PHOTO = Path(__file__).parents[2] / "shared/images/ameyoko.jpg"
 
 def photo_pixels(width: int = 640, height: int = 480, seed: int = 0) -> np.ndarray:
     """(height, width, 3) uint8: a crowded picture with edges, gradients and colors of all scales."""
+    return _photo_pixels(width, height, seed).copy()
+
+
+@functools.lru_cache(maxsize=64)
+def _photo_pixels(width: int, height: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width].astype(np.float64)
     pixels = np.stack([x / width, y / height, 1 - x / width], -1) * 120 + 40
@@ -68,6 +75,15 @@ def photo_pixels(width: int = 640, height: int = 480, seed: int = 0) -> np.ndarr
         wave = np.sin(x[box] * rng.uniform(0.05, 0.6) + y[box] * rng.uniform(-0.6, 0.6))
         pixels[box][inside] = (rng.uniform(0, 255, 3) + 40 * wave[..., None])[inside]
     return np.clip(pixels + rng.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def little_garbage() -> Iterator[None]:
+    """For modules that collect garbage: of what they made, without a look at all of torch."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ from learning.__main__ import main  # noqa: E402
 from learning.methods import METHODS, Settings, deepcluster, monogan, rotnet  # noqa: E402
 
 COUNT = 48
+pytestmark = pytest.mark.usefixtures("little_garbage")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -239,15 +240,6 @@ def test_the_penalty_is_none_for_a_gradient_of_length_one() -> None:
 
 
 # -- Images to pretrain on
-
-
-@pytest.fixture(autouse=True, scope="module")
-def little_garbage_to_look_through() -> Iterator[None]:
-    """A collection goes through what tests made, and not through all of torch as well."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @contextlib.contextmanager

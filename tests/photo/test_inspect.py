@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import photo_pixels as make_pixels
+from conftest import photo_pixels
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT
@@ -36,9 +35,6 @@ GOLDEN = [
     "0x1.5d2928484fc4dp+6",
 ]
 RECIPES = pytest.mark.parametrize("recipe", [SCRIPT, PAPER], ids=lambda recipe: recipe.recipe)
-
-
-photo_pixels = functools.cache(make_pixels)  # it takes a while
 
 
 def save(path: Path, pixels: np.ndarray) -> str:

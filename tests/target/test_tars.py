@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 TINY = Recipe(img_size=16)
 COUNT, BATCH = 50, 8  # seven tars, the last of two images
+pytestmark = pytest.mark.usefixtures("little_garbage")
 
 
 @pytest.fixture(scope="module")
