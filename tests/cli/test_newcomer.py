@@ -401,6 +401,16 @@ def test_a_finished_share_does_not_claim_that_all_is_there(
     ]
 
 
+def test_a_shard_beyond_the_last_batch_says_so(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make(source, tmp_path, 6, "--shard", "7/9", "--batch_size", 2) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "nothing to do for shard 7/9 (--shard): the dataset has 3 batches",
+        f"{tmp_path}: 6 of 6 images are left to other shards, or to a rerun",
+    ]
+
+
 def test_the_notice_of_many_files_is_of_files_that_are_still_to_be_made(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

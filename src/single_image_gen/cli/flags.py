@@ -235,7 +235,7 @@ def _shown(value: Any) -> str:
 
 def _add_work(group: Any) -> None:
     add_flag(group, "threads", "N", "workers (default: all usable CPUs)")
-    text = "images per task, resume point and tar (default: from num_imgs and format)"
+    text = "images per unit of work, resume point and tar (default: from num_imgs and format)"
     add_flag(group, "batch_size", "N", text)
     text = f"processes (threads for few images), threads, or a cluster (default: {BACKENDS[0]})"
     add_flag(group, "backend", BACKENDS, text)
@@ -249,7 +249,10 @@ def _add_work(group: Any) -> None:
         ("overwrite", "remove the earlier dataset at the target first"),
         ("accept_versions", "continue although library versions differ from the dataset's"),
         ("dry_run", "print the plan and estimates; write nothing"),
-        ("debug", f"a quick look: {DEBUG_IMAGES} images, {DEBUG_THREADS} workers, unless given"),
+        (
+            "debug",
+            f"a quick look: {DEBUG_IMAGES} images by {DEBUG_THREADS} workers",
+        ),
         ("durable", "flush each batch to disk at once, not every few seconds"),
         ("quiet", "errors only"),
     ):

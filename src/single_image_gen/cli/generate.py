@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from single_image_gen.cli.flags import DEBUG_IMAGES, DEBUG_THREADS
 from single_image_gen.cli.index import parse_ranges
 from single_image_gen.cli.output import PROG, print_lines, print_message
+from single_image_gen.dataset.batches import Plan
 from single_image_gen.dataset.spec import MAX_NUM_IMGS
 from single_image_gen.errors import DONE, DatasetMismatch, UsageError, notify
 from single_image_gen.make.generate import generate
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.make.generate import Summary
+    from single_image_gen.workers.shard import Shard
 
 # Flags passed to `generate` as keywords, and flags that are fields of Workers, RunOptions, or
 # Recipe.
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     if summary.forecast is not None:
         print_lines(summary.forecast.lines())
     elif not quiet:
-        print_lines(_last_lines(summary, arguments.targetpath))
+        print_lines(_last_lines(summary, arguments.targetpath, shard))
     return DONE
 
 
@@ -122,15 +124,18 @@ def _take_from(flags: dict[str, Any], what: dict[str, Any]) -> DatasetSpec:
     return spec
 
 
-def _last_lines(summary: Summary, targetpath: str) -> Iterator[str]:
+def _last_lines(summary: Summary, targetpath: str, shard: Shard) -> Iterator[str]:
     """What was made, where, how to load it, and what to look at next."""
     spec = summary.spec
+    batches = Plan(spec.num_imgs, spec.batch_size).batches
     if summary.made:
         rate = round(summary.made / max(summary.seconds, 1e-9))
         yield (
             f"{counted(summary.made, 'image')}, {size_of(summary.bytes)}, "
             f"in {summary.seconds:.1f} s ({counted(rate, 'image')}/s)"
         )
+    elif shard.number >= batches:
+        yield f"nothing to do for {shard}: the dataset has {counted(batches, 'batch')}"
     else:
         share = " of this shard" if summary.missing else ""
         yield f"nothing to do: all images{share} are recorded as finished"
@@ -149,8 +154,7 @@ def _last_lines(summary: Summary, targetpath: str) -> Iterator[str]:
     if spec.format == "folder":
         yield f"  torchvision.datasets.ImageFolder({os.path.join(targetpath, 'train')!r})"
     else:
-        last = (spec.num_imgs - 1) // spec.batch_size
-        numbers = f"{{000000..{last:06d}}}" if last else "000000"
+        numbers = f"{{000000..{batches - 1:06d}}}" if batches > 1 else "000000"
         shards = os.path.join(targetpath, f"train-{numbers}.tar")
         yield f"  webdataset.WebDataset({shards!r}, shardshuffle=False)"
     preview = os.path.join(targetpath, "preview.png")

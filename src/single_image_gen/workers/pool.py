@@ -71,7 +71,7 @@ def open_pool(workers: Workers, tasks: int, images: int) -> AbstractContextManag
     started = min(started, max(2, usable_cpus(), images // FEW_IMAGES))
     if started > 2 * usable_cpus():
         cpus = counted(usable_cpus(), "usable CPU")
-        notify(f"{started} workers on {cpus}: more than one for each CPU rarely make a run faster")
+        notify(f"{started} workers on {cpus}: more than one per CPU rarely makes a run faster")
     if workers.backend == "dask":
         return open_dask(None, started)
     if workers.backend == "ray":
