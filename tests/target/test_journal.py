@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -247,6 +248,29 @@ def test_a_finish_that_was_stopped_is_completed(target: Path, source: Path) -> N
     assert make(source, target).made == 0
     assert not (target / WORK).exists()
     assert (target / "batches.jsonl").stat() == before
+
+
+def test_tidying_up_disturbs_no_writer(tmp_path: Path) -> None:
+    stop = time.monotonic() + 1
+
+    def tidy() -> None:
+        with Target(str(tmp_path)) as handle:
+            while time.monotonic() < stop:
+                handle.remove_abandoned_staging()
+
+    def write(name: str) -> int:
+        count = 0
+        while time.monotonic() < stop:
+            with Target(str(tmp_path)) as handle:
+                handle.place(b"whole", name)
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(4) as pool:
+        tidying = [pool.submit(tidy) for _ in range(2)]
+        counts = list(pool.map(write, ["a", "b"]))
+    assert all(count > 10 for count in counts)
+    assert [each.result() for each in tidying] == [None, None]
 
 
 KILLED_WHILE_WRITING = """

@@ -249,10 +249,7 @@ def _add_work(group: Any) -> None:
         ("overwrite", "remove the earlier dataset at the target first"),
         ("accept_versions", "continue although library versions differ from the dataset's"),
         ("dry_run", "print the plan and estimates; write nothing"),
-        (
-            "debug",
-            f"a quick look: {DEBUG_IMAGES} images by {DEBUG_THREADS} workers",
-        ),
+        ("debug", f"a quick look: {DEBUG_IMAGES} images by {DEBUG_THREADS} workers"),
         ("durable", "flush each batch to disk at once, not every few seconds"),
         ("quiet", "errors only"),
     ):

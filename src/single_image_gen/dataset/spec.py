@@ -209,10 +209,8 @@ class DatasetSpec:
         presets = [RECIPES[spec.recipe.recipe].as_json() for spec in (self, other)]
         for name, value in ours["recipe"].items():
             values = [value, theirs["recipe"][name]]
-            # what follows from another preset is left out
-            if values[0] != values[1] and (
-                name == "recipe" or values != [p[name] for p in presets]
-            ):
+            implied = name != "recipe" and values == [preset[name] for preset in presets]
+            if values[0] != values[1] and not implied:
                 yield name, *values
         if len(self.sources) != len(other.sources):
             yield "number of sources", len(self.sources), len(other.sources)

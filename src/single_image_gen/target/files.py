@@ -142,14 +142,10 @@ class Target:
 
     def new_staging_name(self) -> tuple[str, int]:
         """A name that is not in use, and a handle of the folder for it, which is this object's."""
-        while self._staging is None:
+        if self._staging is None:
             self.make_folder(self._private)
-            folder = self.open_folder(self._private)
-            _lock(folder, fcntl.LOCK_SH)
-            if os.path.basename(self._private) in self.names(STAGING):
-                self._staging = folder
-            else:  # it was removed as abandoned before it was locked
-                os.close(folder)
+            self._staging = self.open_folder(self._private)
+            _lock(self._staging, fcntl.LOCK_SH)  # before there is a file, see below
         return f"{next(self._names):08x}", self._staging
 
     def sync(self) -> None:
@@ -206,8 +202,9 @@ class Target:
     def remove_abandoned_staging(self) -> None:
         """Remove what killed processes of this host have left of files that they were writing.
 
-        A process locks its staging folder for as long as it uses it. The locks of other hosts may
-        not be seen here: their folders stay, until the dataset is finished.
+        A process locks its staging folder for as long as it has files in it; empty folders may be
+        about to be locked, and stay. So do those of other hosts, whose locks may not be seen here.
+        The last run removes them.
         """
         host = _host()
         for name in self.names(STAGING):
@@ -217,7 +214,7 @@ class Target:
             with contextlib.suppress(OSError):  # another process removes it
                 folder = self.open_folder(path)
                 try:
-                    if _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    if os.listdir(folder) and _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
                         self.remove_files(path, _STAGED.fullmatch)
                 finally:
                     os.close(folder)

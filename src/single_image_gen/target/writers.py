@@ -77,10 +77,9 @@ class TarWriter(_Writer):
 
     def write(self, sample: Sample) -> None:
         """Add a sample's members."""
+        key = sample_key(self._spec, sample.index)
         for ending, data in members(self._spec, sample):
-            self._buffer += tar_header(
-                f"{sample_key(self._spec, sample.index)}.{ending}", len(data)
-            )
+            self._buffer += tar_header(f"{key}.{ending}", len(data))
             self._buffer += data
             self._buffer += bytes(-len(data) % tarfile.BLOCKSIZE)
         self._builder.add_image(sample.index, sample.jpeg)
