@@ -140,8 +140,8 @@ def test_tars_cannot_grow_and_the_refusal_says_so(
     )
     assert line == (
         f"{tmp_path} holds another dataset (num_imgs: 6 there, 9 asked for): tars cannot grow, "
-        "only a folder dataset can; use its flags, choose another --targetpath, or replace it "
-        "with --overwrite"
+        "only a folder dataset can; use the flags it was made with, choose another --targetpath, "
+        "or replace it with --overwrite"
     )
     assert sorted(tmp_path.iterdir()) == before
 
@@ -153,8 +153,8 @@ def test_a_dataset_cannot_shrink_and_the_refusal_says_what_to_take_instead(
     line = refusal("--imgpath", source, "--targetpath", tmp_path, "--num_imgs", 4, *TINY)
     assert line == (
         f"{tmp_path} holds another dataset (num_imgs: 6 there, 4 asked for): a dataset cannot "
-        "shrink, but its first 4 are what is asked for; use its flags, choose another "
-        "--targetpath, or replace it with --overwrite"
+        "shrink, but its first 4 are what is asked for; use the flags it was made with, choose "
+        "another --targetpath, or replace it with --overwrite"
     )
 
 

@@ -57,14 +57,11 @@ def dataset(photos: Path) -> SingleImageDataset:
     )
 
 
-# of spawn's, each imports torch, for seconds
-@pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("spawn", 1)])
-def test_workers_make_the_same_items(
-    method: str, workers: int, dataset: SingleImageDataset
-) -> None:
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_make_the_same_items(method: str, dataset: SingleImageDataset) -> None:
     here = torch.stack([image for image, _ in dataset])  # OpenCV and torch have run here already
     loader = DataLoader(
-        dataset, batch_size=7, num_workers=workers, multiprocessing_context=method, timeout=60
+        dataset, batch_size=7, num_workers=2, multiprocessing_context=method, timeout=60
     )
     batches = list(loader)
     assert torch.equal(torch.cat([images for images, _ in batches]), here)

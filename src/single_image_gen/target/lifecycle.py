@@ -155,8 +155,10 @@ def _refusal(
         why = f"a dataset cannot shrink, but its first {asked.num_imgs:,} are what is asked for; "
         if asked.num_imgs > there.num_imgs:
             why = "tars cannot grow, only a folder dataset can; "
-    remedy = "use its flags, choose another --targetpath, or replace it with --overwrite"
-    return f"{path} holds another dataset ({listed}): {why}{remedy}"
+    return (
+        f"{path} holds another dataset ({listed}): {why}use the flags it was made with, choose "
+        "another --targetpath, or replace it with --overwrite"
+    )
 
 
 def register_dataset(

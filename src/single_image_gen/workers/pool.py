@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # this process, and a worker beyond the usable CPUs, which helps only while others wait for storage,
 # is started only if it has as many to make.
 FEW_IMAGES = 2000
-# Threads beyond these would only wait for the GIL, which each holds for about a tenth of the time.
+# More threads than this gain little, since one at a time holds the GIL.
 MAX_FEW_THREADS = 8
 
 
