@@ -17,7 +17,8 @@ from PIL import Image
 
 import single_image_gen
 from single_image_gen import PAPER
-from single_image_gen.cli.flags import PARSERS
+from single_image_gen.cli.flags import COMMANDS as OTHER_COMMANDS
+from single_image_gen.cli.flags import GENERATE, make_parser
 from single_image_gen.cli.main import main
 from single_image_gen.cli.output import PROG
 from single_image_gen.workers.shard import parse_shard
@@ -64,7 +65,7 @@ COMMANDS = found_commands()
 
 @cache
 def parsers() -> dict[str, argparse.ArgumentParser]:
-    return {name: parser() for name, parser in PARSERS.items()}
+    return {name: make_parser(name) for name in (GENERATE, *OTHER_COMMANDS)}
 
 
 def flags_of(parser: argparse.ArgumentParser) -> set[str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> int:
     """Judge photographs."""
     recipe = replace(RECIPES[arguments.recipe], img_size=arguments.img_size)
-    paths = find_sources(arguments.images)
+    paths = find_sources(arguments.image)
     if arguments.plot is not None:
         check_map_path(arguments.plot)
         check_folder_exists(arguments.plot)

@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from single_image_gen.cli.flags import COMMANDS, GENERATE, PARSERS, check_first_word
+from single_image_gen.cli.flags import COMMANDS, GENERATE, check_first_word, make_parser
 from single_image_gen.cli.output import (
     PROG,
     STDOUT,
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _complete(words: list[str]) -> None:
     """Print shell completions with argcomplete, then exit."""
     command = words[1] if words[1:] and words[1] in COMMANDS else GENERATE
-    parser = PARSERS[command]()
+    parser = make_parser(command)
     if command == GENERATE:
         parser.add_argument("command", nargs="?", choices=COMMANDS)
     else:
@@ -104,7 +104,7 @@ def _run(command: str, argv: list[str]) -> int:
     if not argv:
         print_to_stderr(INTRODUCTION)
         return REFUSED
-    parser = PARSERS[command]()
+    parser = make_parser(command)
     try:
         if command == GENERATE:
             check_first_word(parser, argv[0])

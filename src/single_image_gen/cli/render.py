@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = RerenderOptions(
         arguments.imgpath, arguments.max_pixels, arguments.threads, arguments.quiet
     )
-    dataset = open_dataset(arguments.dataset)
+    dataset = open_dataset(arguments.dataset_json)
     ranges = parse_ranges(arguments.index, dataset.spec.num_imgs)
     if mismatch := version_mismatch(dataset):
         notify(
