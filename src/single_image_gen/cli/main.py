@@ -14,7 +14,6 @@ from single_image_gen.cli.output import (
     PROG,
     STDOUT,
     abandon_stdout,
-    error_message,
     messages_for_warnings,
     open_standard_streams,
     print_lines,
@@ -29,7 +28,7 @@ from single_image_gen.errors import (
     SingleImageGenError,
     UsageError,
 )
-from single_image_gen.text import print_to_stderr
+from single_image_gen.text import print_to_stderr, reason
 from single_image_gen.workers.signals import Terminated, ended_by_signals
 
 if TYPE_CHECKING:
@@ -70,10 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     command = argv[0] if argv and argv[0] in COMMANDS else GENERATE
     kept = "; what is finished is kept: rerun to resume" if command == GENERATE else ""
-    ends = {INTERRUPTED: f"interrupted{kept}", TERMINATED: f"terminated{kept}"}
-    lines = {code: f"{PROG}: {message}" for code, message in ends.items()}
+    words = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
+    ends = {code: f"{PROG}: {word}{kept}" for code, word in words.items()}
     try:
-        with ended_by_signals(lines, program=program):
+        with ended_by_signals(ends, program=program):
             return _run(command, argv)
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -84,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except (SingleImageGenError, OSError, MemoryError) as error:  # anything else is a bug
         return _report(error, command)
-    print_message(ends[code])
+    print_to_stderr(f"{ends[code]}\n")
     return code
 
 
@@ -113,7 +112,12 @@ def _run(command: str, argv: list[str]) -> int:
         print_lines(())
         return stop.code if isinstance(stop.code, int) else FAILED
     arguments.command_line = (PROG, *argv)
-    _check_working_directory()
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UsageError(
+            "the working directory has been deleted: change to one that exists"
+        ) from None
     with messages_for_warnings(quiet=getattr(arguments, "quiet", False)):
         code: int = _import_command(command).run(arguments)
     return code
@@ -131,25 +135,16 @@ def _import_command(command: str) -> ModuleType:
         ) from None
 
 
-def _check_working_directory() -> None:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        raise UsageError(
-            "the working directory has been deleted: change to one that exists"
-        ) from None
-
-
 def _report(error: Exception, command: str) -> int:
     """Print the error and what to do about it; returns the exit code."""
     code = error.exit_code if isinstance(error, SingleImageGenError) else FAILED
-    remedies = []
-    if isinstance(error, OSError) and error.errno in REMEDIES:
-        remedies.append(REMEDIES[error.errno])
-    if isinstance(error, OSError) and error.filename == STDOUT:
+    file, number = getattr(error, "filename", None), getattr(error, "errno", None)  # of an OSError
+    where = f"{os.fsdecode(file)}: " if isinstance(file, (str, bytes)) else ""  # not a descriptor
+    remedies = [REMEDIES[number]] if number in REMEDIES else []
+    if file == STDOUT:
         abandon_stdout()
     elif command == GENERATE and code == FAILED:
         remedies.append("rerun to resume")
     advice = f"; {', then '.join(remedies)}" if remedies else ""
-    print_message(f"error: {error_message(error)}{advice}")
+    print_message(f"error: {where}{reason(error)}{advice}")
     return code

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 PROG = "single-image-gen"
 STDOUT = "standard output"
-# One write for each of a million lines would take longer than computing them.
-LINES_PER_WRITE = 1000
 
 
 def open_standard_streams() -> None:
@@ -41,23 +39,19 @@ def print_lines(lines: Iterable[str]) -> None:
     Raises:
         OSError: stdout cannot be written to; its `filename` is STDOUT.
     """
-    chunk: list[str] = []
     for line in lines:
-        chunk.append(printable(line))
-        if len(chunk) == LINES_PER_WRITE:
-            _write(chunk)
-            chunk = []
-    _write(chunk)
+        _write(f"{printable(line)}\n")
+    _write("", flush=True)
 
 
-def _write(lines: list[str]) -> None:
+def _write(text: str, *, flush: bool = False) -> None:
     try:
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
+        sys.stdout.write(text)
+        if flush:
+            sys.stdout.flush()
     except OSError as error:
-        raise OSError(error.errno, error.strerror, STDOUT) from None
+        error.filename = STDOUT
+        raise
 
 
 def abandon_stdout() -> None:
@@ -86,14 +80,6 @@ def messages_for_warnings(*, quiet: bool) -> Iterator[None]:
         warnings.showwarning = show
         warnings.simplefilter("always", SingleImageGenWarning)  # even if PYTHONWARNINGS=ignore
         yield
-
-
-def error_message(error: BaseException) -> str:
-    """The error's message; of an OSError, the file and the reason."""
-    if isinstance(error, OSError) and error.strerror:
-        named = isinstance(error.filename, (str, bytes))  # not a descriptor, which says nothing
-        return f"{os.fsdecode(error.filename)}: {error.strerror}" if named else error.strerror
-    return str(error) or type(error).__name__
 
 
 def check_folder_exists(path: str) -> None:
