@@ -6,6 +6,7 @@ Only modules that import neither numpy nor torch are imported here: `--help` ans
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import os
 import re
@@ -32,7 +33,7 @@ from single_image_gen.text import one_line
 from single_image_gen.workers import BACKENDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 GENERATE = "generate"  # the command that is run where none is named
 DEBUG_IMAGES, DEBUG_THREADS = 64, 2
@@ -253,6 +254,12 @@ def generate_parser() -> Parser:
         add_flags(parser.add_argument_group(title), table)
     parser.set_defaults(targetpath="./out", shard="auto", max_pixels=MAX_PIXELS, quiet=False)
     return parser
+
+
+def fields_of(kind: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the flags that are fields of a dataclass."""
+    names = (field.name for field in dataclasses.fields(kind))
+    return {name: flags[name] for name in names if name in flags}
 
 
 def count(text: str) -> int:

@@ -7,7 +7,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from single_image_gen.cli.flags import DEBUG_IMAGES, DEBUG_THREADS
+from single_image_gen.cli.flags import DEBUG_IMAGES, DEBUG_THREADS, fields_of
 from single_image_gen.cli.index import parse_ranges
 from single_image_gen.cli.output import PROG, print_lines, print_message
 from single_image_gen.dataset.batches import Plan
@@ -25,53 +25,43 @@ from single_image_gen.workers.shard import WHOLE, parse_shard
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.make.generate import Summary
     from single_image_gen.workers.shard import Shard
 
-# Flags passed to `generate` as keywords, and flags that are fields of Workers, RunOptions, or
-# Recipe.
-KEYWORDS = ("num_sources", "num_imgs", "seed", "format", "quality", "engine", "batch_size")
-WORKERS = ("threads", "backend", "scheduler")
-OPTIONS = ("overwrite", "accept_versions", "durable", "max_pixels", "dry_run")
-RECIPE = tuple(field.name for field in dataclasses.fields(Recipe) if field.name != "recipe")
 # Settings that `--from` copies from the earlier dataset unless a flag overrides them.
 TAKEN = ("num_imgs", "seed", "format", "quality", "engine")
+KEYWORDS = (*TAKEN, "imgpath", "num_sources", "batch_size")  # of `generate`, apart from the recipe
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    flags = vars(arguments)  # only those that were given, apart from targetpath and max_pixels
+    shard = parse_shard(arguments.shard, os.environ)
+    flags = {**vars(arguments), "shard": shard}  # those given, and those with a default here
     if "debug" in flags:
         images = {} if "index" in flags else {"num_imgs": DEBUG_IMAGES}
         flags = {**images, "threads": DEBUG_THREADS, **flags}
-    quiet = flags.get("quiet", False)
-    shard = parse_shard(arguments.shard, os.environ)
-    workers = Workers(shard=shard, **_chosen(flags, WORKERS))
-    options = RunOptions(command=arguments.command_line, quiet=quiet, **_chosen(flags, OPTIONS))
+    workers = Workers(**fields_of(Workers, flags))
+    options = RunOptions(**fields_of(RunOptions, flags))
     what = _what_to_make(flags)
     if flags.get("cropfirst"):
         notify("--cropfirst turns the first crop on; in the 2020 script it turned it off")
-    if shard != WHOLE and not quiet:
+    if shard != WHOLE and not options.quiet:
         hint = "; --shard none makes the whole dataset here" if arguments.shard == "auto" else ""
         print_message(f"{shard}{hint}")
     summary = generate(targetpath=arguments.targetpath, workers=workers, options=options, **what)
     if summary.forecast is not None:
         print_lines(summary.forecast.lines())
-    elif not quiet:
+    elif not options.quiet:
         print_lines(_last_lines(summary, arguments.targetpath, shard))
     return DONE
 
 
-def _chosen(flags: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: flags[name] for name in names if name in flags}
-
-
 def _what_to_make(flags: dict[str, Any]) -> dict[str, Any]:
     """The flags as keywords of `generate`, with what `--from` adds to them."""
-    what = _chosen(flags, ("imgpath", *KEYWORDS))
+    what = {name: flags[name] for name in KEYWORDS if name in flags}
     recipe = RECIPES[flags.get("recipe", SCRIPT.recipe)]
     if "index" in flags and "num_imgs" in flags:
         raise UsageError("--num_imgs: --index says which images to make, and so how many")
@@ -85,7 +75,7 @@ def _what_to_make(flags: dict[str, Any]) -> dict[str, Any]:
             "--imgpath is required, the photograph to make a dataset of: such as --imgpath "
             f"photo.jpg (see {PROG} --help)"
         )
-    return {**what, "recipe": dataclasses.replace(recipe, **_chosen(flags, RECIPE))}
+    return {**what, "recipe": dataclasses.replace(recipe, **fields_of(Recipe, flags))}
 
 
 def _take_from(flags: dict[str, Any], what: dict[str, Any]) -> DatasetSpec:

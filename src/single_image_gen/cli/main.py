@@ -111,7 +111,7 @@ def _run(command: str, argv: list[str]) -> int:
     except SystemExit as stop:  # --help, --version, or a usage error
         print_lines(())
         return stop.code if isinstance(stop.code, int) else FAILED
-    arguments.command_line = (PROG, *argv)
+    arguments.command = (PROG, *argv)
     try:
         os.getcwd()
     except FileNotFoundError:

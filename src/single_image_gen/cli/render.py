@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from single_image_gen.cli.flags import fields_of
 from single_image_gen.cli.index import parse_ranges
 from single_image_gen.cli.output import print_lines
 from single_image_gen.errors import DONE, SingleImageGenWarning, notify
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make images again."""
-    options = RerenderOptions(
-        arguments.imgpath, arguments.max_pixels, arguments.threads, arguments.quiet
-    )
+    options = RerenderOptions(**fields_of(RerenderOptions, vars(arguments)))
     dataset = open_dataset(arguments.dataset_json)
     ranges = parse_ranges(arguments.index, dataset.spec.num_imgs)
     if mismatch := version_mismatch(dataset):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from single_image_gen.cli.flags import fields_of
 from single_image_gen.cli.output import check_folder_exists, print_lines
 from single_image_gen.errors import DONE, UsageError, check_range
 from single_image_gen.make.rerender import RerenderOptions
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Select images, and print or write their indices."""
-    options = RerenderOptions(
-        arguments.imgpath, arguments.max_pixels, arguments.threads, arguments.quiet
-    )
+    options = RerenderOptions(**fields_of(RerenderOptions, vars(arguments)))
     spec = open_dataset(arguments.target).spec
     keep = check_range("keep", arguments.keep, 1, spec.num_imgs)
     if arguments.features is not None and arguments.by != "kmeans":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from single_image_gen.check.repair import repair
 from single_image_gen.check.verify import verify
+from single_image_gen.cli.flags import fields_of
 from single_image_gen.cli.output import print_lines
 from single_image_gen.errors import DONE, FAILED, SingleImageGenWarning, UsageError, notify
 from single_image_gen.make.rerender import RerenderOptions
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check a dataset."""
-    options = RerenderOptions(
-        arguments.imgpath, arguments.max_pixels, arguments.threads, arguments.quiet
-    )
+    options = RerenderOptions(**fields_of(RerenderOptions, vars(arguments)))
     before = report = verify(_root(arguments.target), quiet=arguments.quiet)
     repaired: list[Finding] = []
     if arguments.repair:
