@@ -256,12 +256,6 @@ def generate_parser() -> Parser:
     return parser
 
 
-def fields_of(kind: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the flags that are fields of a dataclass."""
-    names = (field.name for field in dataclasses.fields(kind))
-    return {name: flags[name] for name in names if name in flags}
-
-
 def count(text: str) -> int:
     """A whole number, which may be written as 50000, 50_000, 50k, 5e4 or 1.2M."""
     value = float(text.replace("k", "e3").replace("M", "e6"))
@@ -332,8 +326,12 @@ def _in_presets(name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
-        return " ".join(map(_shown, value))
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return " ".join(map(_shown, value)) if isinstance(value, tuple) else f"{value:g}"
+
+
+def fields_of(kind: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the flags that are fields of a dataclass."""
+    names = (field.name for field in dataclasses.fields(kind))
+    return {name: flags[name] for name in names if name in flags}

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     if summary.forecast is not None:
         print_lines(summary.forecast.lines())
     elif not options.quiet:
-        print_lines(_last_lines(summary, arguments.targetpath, shard))
+        print_lines(_last_lines(summary, shard))
     return DONE
 
 
@@ -114,9 +114,10 @@ def _take_from(flags: dict[str, Any], what: dict[str, Any]) -> DatasetSpec:
     return spec
 
 
-def _last_lines(summary: Summary, targetpath: str, shard: Shard) -> Iterator[str]:
+def _last_lines(summary: Summary, shard: Shard) -> Iterator[str]:
     """What was made, where, how to load it, and what to look at next."""
-    spec = summary.spec
+    spec, targetpath = summary.spec, summary.targetpath
+    images = counted(spec.num_imgs, "image")
     batches = Plan(spec.num_imgs, spec.batch_size).batches
     if summary.made:
         rate = round(summary.made / max(summary.seconds, 1e-9))
@@ -131,16 +132,11 @@ def _last_lines(summary: Summary, targetpath: str, shard: Shard) -> Iterator[str
         yield f"nothing to do: all images{share} are recorded as finished"
     if summary.missing:
         left = "is" if summary.missing == 1 else "are"
-        yield (
-            f"{targetpath}: {summary.missing:,} of {counted(spec.num_imgs, 'image')} {left} left "
-            "to other shards, or to a rerun"
-        )
+        rest = f"{summary.missing:,} of {images} {left} left to other shards, or to a rerun"
+        yield f"{targetpath}: {rest}"
         return
     them = "it" if spec.num_imgs == 1 else "them"
-    yield (
-        f"{targetpath}: {counted(spec.num_imgs, 'image')} in all, {size_of(summary.stored)}; "
-        f"load {them} with"
-    )
+    yield f"{targetpath}: {images} in all, {size_of(summary.stored)}; load {them} with"
     if spec.format == "folder":
         yield f"  torchvision.datasets.ImageFolder({os.path.join(targetpath, 'train')!r})"
     else:

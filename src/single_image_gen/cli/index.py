@@ -24,7 +24,11 @@ def parse_ranges(text: str, num_imgs: int) -> list[range]:
     """
     parts, where = text.split(","), ""
     if not all(_RANGE.fullmatch(part.strip()) for part in parts) and os.path.isfile(text):
-        parts, where = _lines_of(text) or [""], f" in {text}"
+        try:
+            with open(text, encoding="utf-8") as file:
+                parts, where = file.read(MAX_FILE).splitlines() or [""], f" in {text}"
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--index {text}: {reason(error)}") from None
     ranges = []
     for part in parts:
         match = _RANGE.fullmatch(part.strip())
@@ -45,11 +49,3 @@ def parse_ranges(text: str, num_imgs: int) -> list[range]:
             )
         ranges.append(range(first, last + 1))
     return ranges
-
-
-def _lines_of(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read(MAX_FILE).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--index {path}: {reason(error)}") from None

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from single_image_gen.cli.output import check_folder_exists, print_lines, print_message
+from single_image_gen.cli.output import print_lines, print_message
 from single_image_gen.errors import DONE
 from single_image_gen.photo.find import find_sources
 from single_image_gen.photo.flatmap import check_map_path, panel, write_map
@@ -22,9 +22,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Judge photographs."""
     recipe = replace(RECIPES[arguments.recipe], img_size=arguments.img_size)
     paths = find_sources(arguments.image)
-    if arguments.plot is not None:
+    if arguments.plot is not None:  # before all photographs are measured
         check_map_path(arguments.plot)
-        check_folder_exists(arguments.plot)
+        os.stat(os.path.dirname(arguments.plot) or ".")  # an error if there is no such folder
     inspections, panels = [], []
     for path in paths:
         name = min(os.path.relpath(path), path, key=len)

@@ -80,8 +80,3 @@ def messages_for_warnings(*, quiet: bool) -> Iterator[None]:
         warnings.showwarning = show
         warnings.simplefilter("always", SingleImageGenWarning)  # even if PYTHONWARNINGS=ignore
         yield
-
-
-def check_folder_exists(path: str) -> None:
-    """FileNotFoundError, before any work, if the folder of a file to be written does not exist."""
-    os.stat(os.path.dirname(path) or ".")

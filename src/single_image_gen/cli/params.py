@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from single_image_gen.cli.index import parse_ranges
 from single_image_gen.cli.output import print_lines, print_message
@@ -52,17 +52,15 @@ def params_lines(
     """
     encode = json.JSONEncoder(separators=(",", ":")).encode
     tars = spec.format == "webdataset"
-    names = [source.class_name for source in spec.sources]
     for indices in ranges:
         for index, params in draw_range(spec, indices, contrasts):
-            source = spec.source_index(index)
-            line: dict[str, Any] = {
+            line = {
                 "index": index,
-                "class": names[source],
-                "source": source,
+                "class": spec.class_name(index),
+                "source": spec.source_index(index),
                 "file": tar_name(index // spec.batch_size) if tars else image_path(spec, index),
                 "key": sample_key(spec, index) if tars else None,
                 "is_source": spec.is_source(index),
+                **params.as_json(),
             }
-            line.update(params.as_json())
             yield encode(line)

@@ -23,10 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = open_dataset(arguments.dataset_json)
     ranges = parse_ranges(arguments.index, dataset.spec.num_imgs)
     if mismatch := version_mismatch(dataset):
-        notify(
-            f"the dataset {mismatch}: bytes may differ",
-            SingleImageGenWarning,
-        )
+        notify(f"the dataset {mismatch}: bytes may differ", SingleImageGenWarning)
     images, size = render_files(dataset.spec, ranges, arguments.targetpath, options)
     if not arguments.quiet:
         print_lines([f"{counted(images, 'image')}, {size_of(size)}, in {arguments.targetpath}"])

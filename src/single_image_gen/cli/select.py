@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from single_image_gen.cli.flags import fields_of
-from single_image_gen.cli.output import check_folder_exists, print_lines
+from single_image_gen.cli.output import print_lines
 from single_image_gen.errors import DONE, UsageError, check_range
 from single_image_gen.make.rerender import RerenderOptions
 from single_image_gen.make.select import (
@@ -24,8 +24,6 @@ from single_image_gen.text import counted
 if TYPE_CHECKING:
     import argparse
 
-    from single_image_gen.dataset.spec import DatasetSpec
-
 
 def run(arguments: argparse.Namespace) -> int:
     """Select images, and print or write their indices."""
@@ -35,26 +33,20 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.features is not None and arguments.by != "kmeans":
         raise UsageError(f"--features is for --by kmeans, got --by {arguments.by}")
     if arguments.output is not None:  # before all images are measured
-        check_folder_exists(arguments.output)
+        os.stat(os.path.dirname(arguments.output) or ".")  # an error if there is no such folder
         if os.path.lexists(arguments.output):
             raise UsageError(f"{arguments.output} is there already: name another --output")
-    indices = map(str, _select(spec, keep, arguments, options))
+    if arguments.features is not None:
+        indices = from_clusters(read_features(arguments.features, spec.num_imgs), keep)
+    elif arguments.by == "kmeans":
+        indices = from_clusters(standardized(measure(spec, statistics, options)), keep)
+    else:
+        indices = highest(measure(spec, contrasts, options)[:, 0], keep)
     if arguments.output is None:
-        print_lines(indices)
+        print_lines(map(str, indices))
         return DONE
     with open(arguments.output, "x", encoding="utf-8") as file:
         file.writelines(f"{index}\n" for index in indices)
     if not arguments.quiet:
         print_lines([f"{counted(keep, 'image')}, listed in {arguments.output}"])
     return DONE
-
-
-def _select(
-    spec: DatasetSpec, keep: int, arguments: argparse.Namespace, options: RerenderOptions
-) -> list[int]:
-    if arguments.features is not None:
-        return from_clusters(read_features(arguments.features, spec.num_imgs), keep)
-    measured = measure(spec, contrasts if arguments.by == "contrast" else statistics, options)
-    if arguments.by == "contrast":
-        return highest(measured[:, 0], keep)
-    return from_clusters(standardized(measured), keep)

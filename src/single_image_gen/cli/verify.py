@@ -19,7 +19,6 @@ from single_image_gen.target.versions import version_mismatch
 if TYPE_CHECKING:
     import argparse
 
-    from single_image_gen.check.finding import Finding
     from single_image_gen.check.verify import Report
 
 
@@ -27,12 +26,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Check a dataset."""
     options = RerenderOptions(**fields_of(RerenderOptions, vars(arguments)))
     before = report = verify(_root(arguments.target), quiet=arguments.quiet)
-    repaired: list[Finding] = []
     if arguments.repair:
         report = repair(before, options)
         _warn_of_other_versions(report)
-        left = set(report.findings)
-        repaired = [finding for finding in before.findings if finding not in left]
+    left = set(report.findings)
+    repaired = [finding for finding in before.findings if finding not in left]
     if arguments.json:
         value = report.as_json()
         if arguments.repair:
