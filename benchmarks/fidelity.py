@@ -21,7 +21,7 @@ from PIL import Image
 from single_image_gen import PAPER, SCRIPT, Recipe
 from single_image_gen.draw.params import draw_params
 from single_image_gen.engines import load_engine
-from single_image_gen.photo.source import Source, SourceInfo, load_source
+from single_image_gen.photo.source import Source, load_source
 
 LEAST, LEAST_MEDIAN = 36.0, 44.0
 ALONE = {"deg": 0.0, "shear": 0.0, "jitter": 0.0}
@@ -36,13 +36,8 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def compare(source: Source, recipe: Recipe, images: int, seed: int = 0) -> np.ndarray:
     """(images,) PSNR of the fast engine against the reference."""
     fast, reference = load_engine("native"), load_engine("torchvision")
-    values = []
-    for index in range(images):
-        params = draw_params(recipe, source.size, seed, index)
-        values.append(
-            psnr(fast(source, params, recipe), reference(source, params, recipe)),
-        )
-    return np.array(values)
+    drawn = (draw_params(recipe, source.size, seed, index) for index in range(images))
+    return np.array([psnr(fast(source, p, recipe), reference(source, p, recipe)) for p in drawn])
 
 
 def cases(source: Source, recipes: list[Recipe]) -> dict[str, tuple[Source, Recipe]]:
@@ -76,9 +71,7 @@ def cases(source: Source, recipes: list[Recipe]) -> dict[str, tuple[Source, Reci
 def shrunk(source: Source, size: tuple[int, int]) -> Source:
     """The source at another size."""
     pixels = np.array(Image.fromarray(source.pixels).resize(size))
-    info = dataclasses.replace(source.info, width=size[0], height=size[1])
-    assert isinstance(info, SourceInfo)
-    return Source(info, pixels)
+    return Source(dataclasses.replace(source.info, width=size[0], height=size[1]), pixels)
 
 
 def main() -> int:

@@ -141,14 +141,9 @@ def journals(
     if share == 1:
         what = "resume"
         flags = [
-            "--targetpath",
-            str(target),
-            "--imgpath",
-            options.imgpath,
-            "--num_imgs",
-            str(count),
+            *("--targetpath", str(target), "--imgpath", options.imgpath, "--num_imgs", str(count)),
+            *("--img_size", str(options.img_size), "--engine", options.engine, "--quiet"),
         ]
-        flags += ["--img_size", str(options.img_size), "--engine", options.engine, "--quiet"]
         seconds, memory = measured("assert main(sys.argv[1:]) == 0", *flags)
     else:
         what = "plan"
