@@ -41,18 +41,12 @@ class Workspace:
         return name.decode()
 
 
-class _Threads(threading.local):
-    """Each thread's workspace, made when it first renders."""
-
-    workspace: Workspace | None = None
-
-
-_threads = _Threads()
+_threads = threading.local()
 
 
 def thread_workspace() -> Workspace:
-    """The calling thread's workspace."""
-    workspace = _threads.workspace
+    """The calling thread's workspace, made when it first renders."""
+    workspace: Workspace | None = getattr(_threads, "workspace", None)
     if workspace is None:
         portable = os.environ.get(PORTABLE, "") not in ("", "0")
         workspace = _threads.workspace = Workspace(portable=portable)
