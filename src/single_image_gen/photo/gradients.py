@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import cv2
@@ -245,40 +244,30 @@ def contrast_of(source: Source, recipe: Recipe) -> Contrast:
 
 
 def pyramid_of(source: Source, recipe: Recipe) -> GradientPyramid:
-    """The pyramid of a source: made when first asked for, and kept with it.
-
-    Its tables are kept where the source's pixels are, for all processes that map them.
-    """
+    """The pyramid of a source: made when first asked for, and kept with it."""
     smallest = smallest_crop(recipe, source.size)
     key = (CACHE_KEY, smallest)
     if key not in source.cache:
-        tables = _shared_tables(source, smallest) or tables_of(source.pixels, smallest)
-        source.cache[key] = GradientPyramid(source.size, smallest, tables)
+        source.cache[key] = GradientPyramid(source.size, smallest, _kept_tables(source, smallest))
     pyramid: GradientPyramid = source.cache[key]
     return pyramid
 
 
-def _shared_tables(source: Source, smallest: float) -> list[Floats] | None:
-    """The tables in the source's room, put there if they are not; None if there is no room."""
+def _kept_tables(source: Source, smallest: float) -> list[Floats]:
+    """The tables, kept where the source's pixels are, for all processes that map them."""
+    if source.room is None:
+        return tables_of(source.pixels, smallest)
     first, sizes = _levels(source.size, smallest)
-    if source.room is None or FIRST_SLOT + len(sizes) > Room.SLOTS:
-        return None
-    places = _places(source, sizes)[first:]
-    bytes_of = [source.room.get(*place) for place in places]
-    if any(each is None for each in bytes_of):
-        made = tables_of(source.pixels, smallest)
-        bytes_of = [
-            source.room.put(slot, offset, table.view(np.uint8).ravel())
-            for (slot, offset, _), table in zip(places, made, strict=True)
-        ]
-    shapes = map(_table_shape, sizes[first:])
-    pairs = zip(bytes_of, shapes, strict=True)
-    tables = [each.view(np.float64).reshape(shape) for each, shape in pairs if each is not None]
-    return tables if len(tables) == len(places) else None
+    shapes = [_table_shape(size) for size in sizes]
+    nbytes = [8 * math.prod(shape) for shape in shapes]
+    # a level has its place whether those before it are kept or not
+    offset = Room.half_for(source.size) + sum(nbytes[:first])
 
+    def make() -> Pixels:
+        tables = tables_of(source.pixels, smallest)
+        return np.concatenate([table.ravel() for table in tables]).view(np.uint8)
 
-def _places(source: Source, sizes: list[tuple[int, int]]) -> list[tuple[int, int, tuple[int]]]:
-    """The (slot, offset, shape) in the source's room of the table of each of these sizes."""
-    nbytes = [8 * math.prod(_table_shape(size)) for size in sizes]
-    starts = list(accumulate(nbytes, initial=Room.half_for(source.size)))
-    return [(FIRST_SLOT + k, starts[k], (nbytes[k],)) for k in range(len(sizes))]
+    kept = source.room.array(FIRST_SLOT + first, offset, (sum(nbytes[first:]),), make)
+    parts = np.split(kept, np.cumsum(nbytes[first:-1]))
+    pairs = zip(parts, shapes[first:], strict=True)
+    return [part.view(np.float64).reshape(shape) for part, shape in pairs]

@@ -14,12 +14,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import tempfile
 import threading
 import weakref
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from single_image_gen.errors import SourceError
 from single_image_gen.photo.find import name_sources
@@ -29,7 +29,7 @@ from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.text import counted, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from single_image_gen.photo.source import SourceInfo
 
@@ -39,7 +39,6 @@ MEMORY_SHARE = 1 / 8
 # Bytes that may be read after each source's last row: vector code loads a little more than it uses.
 SPARE_BYTES = 64
 TOKEN_BYTES = 16
-BLOCK = 2**24
 
 
 def open_sources(
@@ -106,16 +105,17 @@ class SharedSources:
         # the file holds all pixels, the token, all rooms
         sizes = (info.nbytes + SPARE_BYTES for info in self.infos)
         self._starts = list(accumulate(sizes, initial=0))
-        rooms = (Room.size_for(info.size) for info in self.infos)
+        rooms = (2 * Room.half_for(info.size) for info in self.infos)
         self._rooms = list(accumulate(rooms, initial=self._starts[-1] + TOKEN_BYTES))
-        self._decoded = set(range(len(self.infos))) if file else set()
         self._sources: dict[int, Source] = {}
         self._lock = threading.Lock()
         self._file = file
-        self._elsewhere: _Elsewhere | None = None
-        self._mapped: MappedFile | None = None
+        self._decoded = set(range(len(self.infos))) if file else set()
         if file:
             file.complete(self._starts[-1], self._rooms[-1])
+        # another process's file, if it can be mapped, and where it is: path, token, sources in it
+        self._elsewhere: MappedFile | None = None
+        self._address: tuple[str, bytes, frozenset[int]] = "", b"", frozenset()
 
     def __getitem__(self, k: int) -> Source:
         """The k-th source.
@@ -137,17 +137,14 @@ class SharedSources:
 
     def _open(self, k: int) -> Source:
         info, start, room = self.infos[k], self._starts[k], self._rooms[k]
-        mapped = self._find_mapped(k)
-        pixels = mapped.bytes[start : start + info.nbytes].reshape(info.height, info.width, 3)
-        return Source(info, pixels, Room(mapped, room, self._rooms[k + 1] - room))
+        file = self._file_with(k)
+        pixels = file.bytes[start : start + info.nbytes].reshape(info.height, info.width, 3)
+        return Source(info, pixels, Room(file, room, self._rooms[k + 1] - room))
 
-    def _find_mapped(self, k: int) -> MappedFile:
-        """The mapped file that holds the k-th source, decoded first if it has not been."""
-        if self._elsewhere is not None and k in self._elsewhere.decoded:
-            mapped = self._elsewhere.map(self._starts[-1])
-            if mapped is not None:
-                return mapped
-            self._elsewhere = None
+    def _file_with(self, k: int) -> MappedFile:
+        """The file that holds the k-th source, decoded first if it has not been."""
+        if self._elsewhere is not None and k in self._address[2]:
+            return self._elsewhere
         if self._file is None:
             self._file = _PixelFile(expected=self._starts[-1])
             self._file.complete(self._starts[-1], self._rooms[-1])
@@ -162,65 +159,36 @@ class SharedSources:
             )
             self._file.write(self._starts[k], source.pixels)
             self._decoded.add(k)
-        if self._mapped is None:
-            self._mapped = MappedFile(self._file.duplicate())
-        return self._mapped
+        return self._file
 
     def __getstate__(self) -> dict[str, Any]:
-        elsewhere = self._elsewhere
+        address = self._address
         if self._file is not None:
-            elsewhere = _Elsewhere(self._file.path, self._file.token, _compact(self._decoded))
-        return {"infos": self.infos, "max_pixels": self._max_pixels, "elsewhere": elsewhere}
+            address = self._file.path, self._file.token, frozenset(self._decoded)
+        return {"infos": self.infos, "max_pixels": self._max_pixels, "address": address}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["infos"], max_pixels=state["max_pixels"])  # type: ignore[misc]
-        self._elsewhere = state["elsewhere"]
+        self._address = state["address"]
+        path, token, _ = self._address
+        self._elsewhere = _find_elsewhere(path, token, self._starts[-1])
 
 
-def _compact(numbers: set[int]) -> Collection[int]:
-    """As a range, which is small to send, where they are one."""
-    whole = range(len(numbers))
-    return whole if numbers == set(whole) else frozenset(numbers)
+def _find_elsewhere(path: str, token: bytes, token_at: int) -> MappedFile | None:
+    """Another process's file; None where it is out of reach, or something else is there."""
+    try:
+        file = MappedFile(os.open(path, os.O_RDWR))
+        return file if os.pread(file.fd, TOKEN_BYTES, token_at) == token else None
+    except OSError:
+        return None
 
 
-@dataclass
-class _Elsewhere:
-    """The file of another process of this machine.
-
-    Attributes:
-        path: by which it can be opened while that process is there.
-        token: random bytes in it that identify it.
-        decoded: the numbers of the sources in it.
-    """
-
-    path: str
-    token: bytes
-    decoded: Collection[int]
-    _mapped: MappedFile | None = None
-
-    def map(self, token_at: int) -> MappedFile | None:
-        """The file, mapped; None where it is out of reach."""
-        if self._mapped is None:
-            try:
-                file = open(self.path, "r+b", buffering=0)  # noqa: SIM115 - MappedFile closes it
-            except OSError:
-                return None
-            if os.pread(file.fileno(), TOKEN_BYTES, token_at) == self.token:
-                self._mapped = MappedFile(file)
-            else:
-                file.close()
-        return self._mapped
-
-    def __reduce__(self) -> tuple[type[_Elsewhere], tuple[Any, ...]]:
-        return _Elsewhere, (self.path, self.token, self.decoded)
-
-
-class _PixelFile:
+class _PixelFile(MappedFile):
     """Anonymous file, in memory or on disk, freed when the last process closes it.
 
     Attributes:
-        file: file object opened for reading and writing.
-        path, token: see `_Elsewhere`.
+        path: by which other processes can open it while this one is there.
+        token: random bytes that identify it.
 
     Args:
         expected: bytes that it will hold, if they are known.
@@ -230,28 +198,26 @@ class _PixelFile:
         self.token = secrets.token_bytes(TOKEN_BYTES)
         self._bound = int(memory_limit() * MEMORY_SHARE)
         self._in_memory = hasattr(os, "memfd_create") and expected <= self._bound
-        self._open()
+        self.path = ""
+        fd = os.memfd_create("single-image-gen") if self._in_memory else self._make_on_disk()
+        super().__init__(fd)
+        self.path = self.path or f"/proc/{os.getpid()}/fd/{fd}"
 
-    def _open(self) -> None:
-        name = ""
-        if self._in_memory:
-            fd = os.memfd_create("single-image-gen")
-        else:
-            fd, name = tempfile.mkstemp(prefix="single-image-gen-", dir=spill_folder())
-        self.file: BinaryIO = open(fd, "r+b", buffering=0)  # noqa: SIM115 - closed by finalize
-        self.path = name
+    def _make_on_disk(self) -> int:
+        fd, name = tempfile.mkstemp(prefix="single-image-gen-", dir=spill_folder())
         if os.path.exists("/proc/self/fd"):  # stands for it without a name
-            self.path = f"/proc/{os.getpid()}/fd/{fd}"
-            if name:
-                os.unlink(name)
-        self._close = weakref.finalize(self, _close, self.file, self.path, os.getpid())
+            os.unlink(name)
+        else:
+            self.path = name
+            weakref.finalize(self, _unlink, name, os.getpid())
+        return fd
 
     def write(self, start: int, data: Any) -> None:
         """Put bytes at an offset; moves all to disk where they pass the bound."""
-        if self._in_memory and start + memoryview(data).nbytes > self._bound:
-            self._move_to_disk(start)
         try:
-            write_at(self.file, start, data)
+            if self._in_memory and start + memoryview(data).nbytes > self._bound:
+                self._move_to_disk()
+            write_at(self.fd, start, data)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -262,28 +228,24 @@ class _PixelFile:
                 spill_folder(),
             ) from None
 
-    def duplicate(self) -> BinaryIO:
-        """The file under another descriptor."""
-        return open(os.dup(self.file.fileno()), "r+b", buffering=0)
-
     def complete(self, token_at: int, size: int) -> None:
         """Write the token and give the file its full size, most of which takes no room yet."""
-        write_at(self.file, token_at, self.token)
-        os.truncate(self.file.fileno(), size)
+        write_at(self.fd, token_at, self.token)
+        os.truncate(self.fd, size)
 
-    def _move_to_disk(self, size: int) -> None:
-        memory, close = self.file, self._close
+    def _move_to_disk(self) -> None:
         self._in_memory = False
-        self._open()
-        for start in range(0, size, BLOCK):
-            self.write(start, os.pread(memory.fileno(), min(BLOCK, size - start), start))
-        close()
+        with (
+            open(self.fd, "rb", closefd=False) as memory,
+            open(self._make_on_disk(), "wb") as disk,
+        ):
+            shutil.copyfileobj(memory, disk)
+            os.dup2(disk.fileno(), self.fd, inheritable=False)  # which frees the memory
 
 
-def _close(file: BinaryIO, path: str, pid: int) -> None:
-    file.close()
-    if pid == os.getpid() and not path.startswith("/proc/"):
-        os.unlink(path)
+def _unlink(name: str, pid: int) -> None:
+    if pid == os.getpid():  # not in a forked child
+        os.unlink(name)
 
 
 def spill_folder() -> str:

@@ -60,29 +60,27 @@ class Levels:
             )
         self.table = LevelTable({0: np.ascontiguousarray(pixels)})
         self._room = source.room
-        self._making = threading.Lock()
+        self._making = threading.RLock()
 
     def make(self, k: int, workspace: Workspace) -> LevelTable:
         """A table that holds level k."""
         with self._making:
-            self._add(k, workspace)
+            if k not in self.table.pixels:
+                pixels = self._pixels(k, workspace)  # which may add levels
+                self.table = LevelTable({**self.table.pixels, k: pixels})
             return self.table
 
-    def _add(self, k: int, workspace: Workspace) -> None:
-        if k in self.table.pixels:
-            return
+    def _pixels(self, k: int, workspace: Workspace) -> Pixels:
         size = self.table.size(k)
         if size is None:
             raise ValueError(f"there is no level {k} of this source")
         width, height, parent = size
-        offset, shape = self._offset(k), (height, width, 3)
-        pixels = self._room.get(k, offset, shape) if self._room else None
-        if pixels is None:
-            self._add(parent, workspace)
-            made = _reduced(self.table.pixels[parent], shape, workspace)
-            shared = self._room.put(k, offset, made) if self._room else None
-            pixels = made if shared is None else shared
-        self.table = LevelTable({**self.table.pixels, k: pixels})
+        shape = (height, width, 3)
+
+        def reduced() -> Pixels:
+            return _reduced(self.make(parent, workspace).pixels[parent], shape, workspace)
+
+        return self._room.array(k, self._offset(k), shape, reduced) if self._room else reduced()
 
     def _offset(self, k: int) -> int:
         """Where level k is in the source's room, bytes: after those of lower numbers."""
@@ -90,15 +88,11 @@ class Levels:
         return sum(3 * size[0] * size[1] for size in sizes if size)
 
 
-_opening = threading.Lock()
-
-
 def levels_of(source: Source) -> Levels:
     """The levels of a source, stored in its cache."""
     levels: Levels | None = source.cache.get(CACHE_KEY)
     if levels is None:
-        with _opening:
-            levels = source.cache.setdefault(CACHE_KEY, Levels(source))
+        levels = source.cache.setdefault(CACHE_KEY, Levels(source))  # of two threads, the first's
     return levels
 
 
