@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
@@ -175,7 +175,7 @@ class DatasetSpec:
             "quality": self.quality,
             "engine": self.engine,
             **listed,
-            "sources": [source.as_json() for source in self.sources],
+            "sources": [asdict(source) for source in self.sources],
         }
 
     @staticmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import hashlib
 import os
 import re
@@ -83,13 +82,14 @@ def select_sources(paths: Sequence[str], num_sources: int, seed: int, max_pixels
             f"num_sources must be 1 to {len(found)}, the number of images found in "
             f"{' '.join(paths)}, got {num_sources}"
         )
-    digest = functools.partial(file_digest, max_pixels=max_pixels)
     same_key: defaultdict[str, list[str]] = defaultdict(list)
     for path, key in found.items():
         same_key[key].append(path)
     ranks: dict[str, bytes] = {}
     for key, files in same_key.items():
-        for k, path in enumerate(sorted(files, key=digest) if len(files) > 1 else files):
+        if len(files) > 1:
+            files.sort(key=lambda path: file_digest(path, max_pixels))
+        for k, path in enumerate(files):
             text = f"{seed}/{k}/{key}"
             ranks[path] = hashlib.sha256(text.encode(errors="surrogateescape")).digest()
     chosen = set(sorted(found, key=ranks.__getitem__)[:num_sources])
@@ -99,7 +99,10 @@ def select_sources(paths: Sequence[str], num_sources: int, seed: int, max_pixels
 def _find(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
     """(absolute path, path below the folder given or file name) of each image file."""
     for path in paths:
-        mode = _mode(path)
+        try:
+            mode = os.stat(path).st_mode
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{path or repr(path)}: {reason(error)}") from None
         if stat.S_ISDIR(mode):
             inside = _images_below(path)
             if not inside:
@@ -113,13 +116,6 @@ def _find(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield os.path.abspath(path), unicodedata.normalize("NFC", os.path.basename(path))
         else:
             raise SourceError(f"{path}: not a regular file")
-
-
-def _mode(path: str) -> int:
-    try:
-        return os.stat(path).st_mode
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path or repr(path)}: {reason(error)}") from None
 
 
 def _images_below(folder: str) -> list[str]:
@@ -157,35 +153,27 @@ def _is_dataset(folder: str) -> bool:
         return False
 
 
-def max_file_bytes(max_pixels: int) -> int:
-    """The most bytes that the file of an image of `max_pixels` pixels may have."""
-    return max_pixels * BYTES_PER_PIXEL + METADATA_BYTES
-
-
 def file_digest(path: str, max_pixels: int) -> str:
-    """SHA-256 of a regular file's bytes, in hexadecimal.
-
-    Args:
-        path: the file.
-        max_pixels: refuse a larger file than such an image may have, before it is read.
-
-    Raises:
-        SourceError: it is not a regular file, is too large, or cannot be read.
-    """
+    """SHA-256 of a file's bytes, in hexadecimal; arguments and errors as for `open_source`."""
     digest = hashlib.sha256()
-    with open_regular_file(path, max_file_bytes(max_pixels)) as file:
+    with open_source(path, max_pixels) as file:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
 
 
 @contextlib.contextmanager
-def open_regular_file(path: str, max_bytes: int) -> Iterator[BinaryIO]:
-    """Open a file for reading in binary, unless it is something else or too large.
+def open_source(path: str, max_pixels: int) -> Iterator[BinaryIO]:
+    """Open a regular file for reading in binary.
+
+    Args:
+        path: the file.
+        max_pixels: refuse a larger file than such an image may have.
 
     Raises:
-        SourceError: it is not a regular file of at most max_bytes, or cannot be read.
+        SourceError: it is not a regular file, is too large, or cannot be read.
     """
+    max_bytes = max_pixels * BYTES_PER_PIXEL + METADATA_BYTES
     try:
         # opening a FIFO would wait for a writer
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

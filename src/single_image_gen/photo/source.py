@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from single_image_gen.errors import SourceError, SourceWarning, notify
 from single_image_gen.photo.decode import DecodeError, decode
-from single_image_gen.photo.find import class_names, max_file_bytes, open_regular_file
+from single_image_gen.photo.find import class_names, open_source
 from single_image_gen.recipe import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -46,10 +46,6 @@ class SourceInfo:
     def nbytes(self) -> int:
         """Bytes of the decoded RGB array."""
         return self.width * self.height * 3
-
-    def as_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +94,7 @@ def load_source(
     Raises:
         SourceError: it is not a whole image of an allowed format and size, or not that one.
     """
-    with open_regular_file(path, max_file_bytes(max_pixels)) as file:
+    with open_source(path, max_pixels) as file:
         data = file.read()
     digest = hashlib.sha256(data).hexdigest()
     if sha256 not in (None, digest):
