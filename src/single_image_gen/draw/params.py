@@ -94,17 +94,6 @@ class Jitter:
     hue: float
     order: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        # not by `asdict`, which takes longer than drawing them, for millions of lines
-        return {
-            "brightness": self.brightness,
-            "contrast": self.contrast,
-            "saturation": self.saturation,
-            "hue": self.hue,
-            "order": list(self.order),
-        }
-
 
 NO_JITTER = Jitter(brightness=1.0, contrast=1.0, saturation=1.0, hue=0.0, order=OPERATIONS)
 
@@ -141,6 +130,8 @@ class Params:
         `jittered` says whether there is color jitter; without it, `jitter` holds the values that
         leave an image as it is.
         """
+        # not by `asdict`, which takes longer than drawing them, for millions of lines
+        jitter = self.jitter or NO_JITTER
         return {
             "region": list(self.region),
             "crop": list(self.crop),
@@ -149,7 +140,7 @@ class Params:
             "hflip": self.hflip,
             "vflip": self.vflip,
             "jittered": self.jitter is not None,
-            "jitter": (self.jitter or NO_JITTER).as_json(),
+            "jitter": {**vars(jitter), "order": list(jitter.order)},
             "interpolation": self.interpolation,
         }
 
