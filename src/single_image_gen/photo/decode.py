@@ -126,14 +126,15 @@ def _decode(data: bytes, max_pixels: int) -> tuple[Pixels, list[str]]:
         _check_kind(image, data)
         structure = read_structure(data) if image.format in JPEGS else None
         _check_whole(image, data, structure)
-        damaged = beside.submit(_is_damaged, data, structure)  # takes as long as decoding
+        # takes as long as decoding
+        damaged = beside.submit(is_damaged, data, structure) if structure else None
         if getattr(image, "is_animated", False) and image.format != "MPO":
             notices.append("an animation, or several pages: the first frame is used")
         to_srgb = Converter(image, notices)
         file.allow(width * height * DECODING_SECONDS_PER_PIXEL)
         with _no_stderr() if image.format == "TIFF" else contextlib.nullcontext():
             image.load()
-        if damaged.result():
+        if damaged and damaged.result():
             notices.append("the JPEG is damaged inside: parts of it may be gray or displaced")
         return to_srgb.pixels(_upright(image, notices)), notices
 
@@ -186,10 +187,6 @@ def _check_whole(image: Image.Image, data: bytes, structure: Structure | None) -
         complete = data.rstrip(b"\0\r\n ").endswith(b";")
     if not complete:
         raise DecodeError("the file is truncated: its end is missing")
-
-
-def _is_damaged(data: bytes, structure: Structure | None) -> bool:
-    return structure is not None and is_damaged(data, structure)
 
 
 @contextlib.contextmanager
