@@ -213,7 +213,11 @@ def _upright(image: Image.Image, notices: list[str]) -> Image.Image:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            orientation = _orientation(image)
+            exif = Image.Exif()  # parsed anew, since `Image.open` hides what is damaged
+            if isinstance(image.info.get("exif"), bytes):
+                exif.load(image.info["exif"])
+            # or a TIFF's own tag, or XMP's
+            orientation = exif.get(ORIENTATION) or image.getexif().get(ORIENTATION)
         except Exception as error:  # noqa: BLE001 - broken EXIF raises whatever its parser meets
             problem = reason(error)
     problem = problem or "".join(str(warning.message).strip() for warning in caught[:1])
@@ -222,10 +226,3 @@ def _upright(image: Image.Image, notices: list[str]) -> Image.Image:
         used = "used" if method else "not used"
         notices.append(f"its EXIF block is damaged ({problem}), its orientation {used}")
     return image if method is None else image.transpose(method)
-
-
-def _orientation(image: Image.Image) -> int | None:
-    exif = Image.Exif()  # parsed anew, since `Image.open` has done so and hides what is damaged
-    if isinstance(image.info.get("exif"), bytes):
-        exif.load(image.info["exif"])
-    return exif.get(ORIENTATION) or image.getexif().get(ORIENTATION)  # TIFF's own tag, or XMP's
