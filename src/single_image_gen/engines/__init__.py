@@ -1,10 +1,6 @@
 """Parameters to pixels. Engines draw no random numbers and know no seeds, indices or files.
 
-An engine is a module with one function,
-
-    render(source: Source, params: Params, recipe: Recipe, *, bgr: bool = False) -> Pixels
-
-that returns a contiguous (img_size, img_size, 3) uint8 array: RGB, or BGR for OpenCV's encoder.
+An engine is a module with one function, `render` (see `Render`).
 
 - `torchvision` is the reference: stock torchvision operations, which define the correct result.
 - `native` is the default, in C: many times faster, and the same bytes on every machine.
@@ -26,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class Render(Protocol):
-    """An engine's function, see above."""
+    """An engine's function."""
 
     def __call__(
         self, source: Source, params: Params, recipe: Recipe, *, bgr: bool = False
     ) -> Pixels:
-        """One image."""
+        """One image: contiguous (img_size, img_size, 3) uint8, RGB, or BGR for OpenCV's encoder."""
 
 
 def choose_engine(name: str | None) -> str:
@@ -43,13 +39,12 @@ def choose_engine(name: str | None) -> str:
     """
     if name is not None and name not in ENGINES:
         raise UsageError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")
-    if name is not None:
-        load_engine(name)
-        return name
     native, reference = ENGINES
     try:
-        load_engine(native)
+        load_engine(name or native)
     except EngineError as error:
+        if name is not None:
+            raise
         try:
             load_engine(reference)
         except EngineError:
@@ -59,7 +54,7 @@ def choose_engine(name: str | None) -> str:
             ) from None
         notify(f"{error}; the reference engine is used, which is slower")
         return reference
-    return native
+    return name or native
 
 
 def load_engine(name: str) -> Render:
@@ -73,15 +68,10 @@ def load_engine(name: str) -> Render:
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
         # torchvision beside a torch that it was not built for raises RuntimeError or AttributeError
         reason = " ".join(str(error).split())
+        remedy = "install matching versions with pip install --upgrade torch torchvision"
         if "failed to map segment" in reason or "cannot allocate memory" in reason.lower():
-            raise EngineError(
-                f"the {name} engine cannot be loaded ({reason}): raise the limit of memory "
-                "(ulimit -v)"
-            ) from error
-        raise EngineError(
-            f"the {name} engine cannot be loaded ({reason}): install matching versions with "
-            "pip install --upgrade torch torchvision"
-        ) from error
+            remedy = "raise the limit of memory (ulimit -v)"
+        raise EngineError(f"the {name} engine cannot be loaded ({reason}): {remedy}") from error
     if name == "native":
         load_library()
     render: Render = module.render

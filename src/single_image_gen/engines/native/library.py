@@ -46,8 +46,7 @@ def load_library() -> ctypes.CDLL:
     if found != (INTERFACE, KERNEL_VERSION):
         raise EngineError(
             f"the native engine cannot be used: {LIBRARY} is version {found}, the package wants "
-            f"{(INTERFACE, KERNEL_VERSION)}: "
-            "install the package again"
+            f"{(INTERFACE, KERNEL_VERSION)}: install the package again"
         )
     return _declared(loaded)
 
