@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -189,7 +189,7 @@ def test_the_table_has_a_line_for_each_photograph(images: list[str], capsys) -> 
 def test_json_holds_every_number(images: list[str], capsys) -> None:
     assert main(["inspect", "--json", "--recipe", "paper", "--img-size", "32", *images]) == 0
     value = json.loads(capsys.readouterr().out)
-    expected = [inspect_image(image, replace(PAPER, img_size=32))[0].as_json() for image in images]
+    expected = [asdict(inspect_image(image, replace(PAPER, img_size=32))[0]) for image in images]
     for found, known in zip(value, expected, strict=True):
         assert {**found, "path": ""} == {**known, "path": ""}
         assert found["path"].endswith(known["path"].rsplit("/")[-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from single_image_gen.cli.output import print_lines, print_message
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         what = "the map" if len(panels) == 1 else f"{len(panels)} maps"
         print_message(f"wrote {what} to {arguments.plot}")
     if arguments.json:
-        values = [found.as_json() for found in inspections]
+        values = [asdict(found) for found in inspections]
         print_lines(json.dumps(values, indent=2).splitlines())
     else:
         print_lines(table(inspections))

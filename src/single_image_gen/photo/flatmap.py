@@ -74,27 +74,20 @@ def _with_legend(image: Image.Image, inspection: Inspection, side: float) -> Ima
         f"(That is a medium size: the recipe's crops have sides of {smallest:.0f} to "
         f"{largest:.0f} pixels.)"
     )
-    lines = [*textwrap.wrap(about, letters), *textwrap.wrap(flat, letters)]
-    key = textwrap.wrap(red, letters - 3)
-    height = image.height + 3 * MARGIN + LINE * (len(lines) + len(key))
+    lines = [(MARGIN + 24, text) for text in textwrap.wrap(red, letters - 3)]
+    for paragraph in (about, flat):
+        lines += [(MARGIN, text) for text in textwrap.wrap(paragraph, letters)]
+    height = image.height + 3 * MARGIN + LINE * len(lines)
     sheet = Image.new("RGB", (width, height), "white")
     sheet.paste(image, ((width - image.width) // 2, MARGIN))
     draw = ImageDraw.Draw(sheet)
     y = image.height + 2 * MARGIN
-    draw.rectangle((MARGIN, y + 2, MARGIN + 16, y + 18), fill=_reddened())
-    for text in key:
-        draw.text((MARGIN + 24, y), text, fill="black", font=font)
-        y += LINE
-    for text in lines:
-        draw.text((MARGIN, y), text, fill="black", font=font)
+    reddened = tuple(round(OPACITY * c + (1 - OPACITY) * 128) for c in RED)  # a middle gray
+    draw.rectangle((MARGIN, y + 2, MARGIN + 16, y + 18), fill=reddened)
+    for x, text in lines:
+        draw.text((x, y), text, fill="black", font=font)
         y += LINE
     return sheet
-
-
-def _reddened() -> tuple[int, int, int]:
-    """What the map makes of a middle gray."""
-    red, green, blue = (round(OPACITY * c + (1 - OPACITY) * 128) for c in RED)
-    return red, green, blue
 
 
 def check_map_path(path: str) -> None:

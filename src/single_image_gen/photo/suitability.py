@@ -9,9 +9,9 @@ slow change of brightness of a clear sky.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -80,10 +80,6 @@ class Inspection:
     edges: float
     flat: float
     verdict: str
-
-    def as_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return asdict(self)
 
 
 def inspect_image(
