@@ -189,7 +189,7 @@ class DatasetSpec:
             sources = tuple(SourceInfo(**source) for source in value["sources"])
             for source in sources:
                 _check_source(source)
-            spec = DatasetSpec(
+            return DatasetSpec(
                 sources=sources,
                 recipe=Recipe(**value["recipe"]),
                 indices=_from_text(value.get("indices", "")),
@@ -197,7 +197,6 @@ class DatasetSpec:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a dataset's description ({error})") from None
-        return spec
 
     def differences(self, other: DatasetSpec) -> Iterator[tuple[str, Any, Any]]:
         """Each (field, own value, other value) in which the two make different images."""

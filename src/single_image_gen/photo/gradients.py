@@ -61,7 +61,7 @@ class GradientPyramid:
         self._first, sizes = _levels(size, smallest)
         self._sizes = sizes[self._first :]
         self._tables = tables
-        levels = range(self._first + len(tables) - 1)
+        levels = range(self._first, self._first + len(tables) - 1)
         self._limits = [2.0 * CROP_PIXELS**2 * 4.0**level for level in levels]
 
     def contrast(self, box: Sequence[float]) -> float:
@@ -96,7 +96,7 @@ class GradientPyramid:
 
     def _level(self, area: float) -> tuple[int, float]:
         """The number of the level that suits a box of this area, and the box's side there."""
-        level = max(0, bisect_right(self._limits, area) - self._first)
+        level = bisect_right(self._limits, area)
         return level, math.sqrt(area) * 2.0 ** -(self._first + level)
 
 
@@ -233,7 +233,6 @@ def crop_box(recipe: Recipe, params: Params) -> tuple[float, float, float, float
     return x - width / 2, y - height / 2, width, height
 
 
-CACHE_KEY = "gradients"  # in Source.cache
 FIRST_SLOT = 48  # in Source.room; an engine has those before
 
 
@@ -246,7 +245,7 @@ def contrast_of(source: Source, recipe: Recipe) -> Contrast:
 def pyramid_of(source: Source, recipe: Recipe) -> GradientPyramid:
     """The pyramid of a source: made when first asked for, and kept with it."""
     smallest = smallest_crop(recipe, source.size)
-    key = (CACHE_KEY, smallest)
+    key = ("gradients", smallest)
     if key not in source.cache:
         source.cache[key] = GradientPyramid(source.size, smallest, _kept_tables(source, smallest))
     pyramid: GradientPyramid = source.cache[key]
