@@ -14,15 +14,10 @@ _RADIAN = math.pi / 180
 _LN2 = 0.6931471805599453  # written out, not computed by a C library
 _SQRT_HALF = math.sqrt(0.5)
 
-
-def _inverse_factorials(first: int, last: int, step: int) -> tuple[float, ...]:
-    return tuple(1 / math.factorial(n) for n in range(last, first - 1, -step))
-
-
-# Highest power first, for Horner's scheme; signs alternate for sine and cosine.
-_SIN = tuple((-1) ** k * c for k, c in enumerate(reversed(_inverse_factorials(1, 17, 2))))[::-1]
-_COS = tuple((-1) ** k * c for k, c in enumerate(reversed(_inverse_factorials(0, 18, 2))))[::-1]
-_EXP = _inverse_factorials(0, 14, 1)
+# Highest power first, for Horner's scheme.
+_SIN = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(8, -1, -1))
+_COS = tuple((-1) ** k / math.factorial(2 * k) for k in range(9, -1, -1))
+_EXP = tuple(1 / math.factorial(k) for k in range(14, -1, -1))
 _ATANH = tuple(1 / n for n in range(23, 0, -2))
 
 
@@ -38,14 +33,7 @@ def sin_cos(degrees: float) -> tuple[float, float]:
     quarters = math.floor(degrees / 90 + 0.5)
     x = (degrees - 90 * quarters) * _RADIAN  # within 45 degrees of zero
     sin, cos = x * _polynomial(_SIN, x * x), _polynomial(_COS, x * x)
-    match quarters % 4:
-        case 0:
-            return sin, cos
-        case 1:
-            return cos, -sin
-        case 2:
-            return -sin, -cos
-    return -cos, sin
+    return ((sin, cos), (cos, -sin), (-sin, -cos), (-cos, sin))[quarters % 4]
 
 
 def exp(x: float) -> float:

@@ -69,8 +69,7 @@ class Room:
 
         Args:
             slot: 0 to SLOTS - 1.
-            offset: of the array in the room, bytes; arrays must not overlap, unless where they do
-                they are the same.
+            offset: of the array in the room, bytes; arrays that overlap must be equal there.
             shape: of the array.
             make: returns it; uint8.
         """
