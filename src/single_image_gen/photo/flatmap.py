@@ -74,17 +74,17 @@ def _with_legend(image: Image.Image, inspection: Inspection, side: float) -> Ima
         f"(That is a medium size: the recipe's crops have sides of {smallest:.0f} to "
         f"{largest:.0f} pixels.)"
     )
-    lines = [(MARGIN + 24, text) for text in textwrap.wrap(red, letters - 3)]
-    for paragraph in (about, flat):
-        lines += [(MARGIN, text) for text in textwrap.wrap(paragraph, letters)]
-    height = image.height + 3 * MARGIN + LINE * len(lines)
+    lines = [*textwrap.wrap(about, letters), *textwrap.wrap(flat, letters)]
+    key = textwrap.wrap(red, letters - 3)
+    texts = [(MARGIN + 24, line) for line in key] + [(MARGIN, line) for line in lines]
+    height = image.height + 3 * MARGIN + LINE * len(texts)
     sheet = Image.new("RGB", (width, height), "white")
     sheet.paste(image, ((width - image.width) // 2, MARGIN))
     draw = ImageDraw.Draw(sheet)
     y = image.height + 2 * MARGIN
     reddened = tuple(round(OPACITY * c + (1 - OPACITY) * 128) for c in RED)  # a middle gray
     draw.rectangle((MARGIN, y + 2, MARGIN + 16, y + 18), fill=reddened)
-    for x, text in lines:
+    for x, text in texts:
         draw.text((x, y), text, fill="black", font=font)
         y += LINE
     return sheet
