@@ -93,7 +93,8 @@ def check_free_space(survey: Survey) -> None:
     uncompressed = 3 * survey.spec.recipe.img_size**2 + 2 * BLOCK  # more than any image takes
     if free.bytes is None or uncompressed * images <= free.bytes:
         return
-    sizes = [_on_disk(survey.spec, size) for size in _measure(survey, *QUICK).sizes]
+    block = BLOCK if survey.spec.format == "folder" else 1
+    sizes = [-(-size // block) * block for size in _measure(survey, *QUICK)[0]]
     mean = fmean(sizes)
     error = stdev(sizes) / math.sqrt(len(sizes)) if len(sizes) > 1 else 0
     if min(CLEARLY * mean, mean - 3 * error) * images > free.bytes:
@@ -103,10 +104,6 @@ def check_free_space(survey: Survey) -> None:
             "free: choose another --targetpath, or a smaller --num_imgs",
             survey.run.targetpath,
         )
-
-
-def _on_disk(spec: DatasetSpec, size: int) -> int:
-    return size if spec.format == "webdataset" else -(-size // BLOCK) * BLOCK
 
 
 @dataclass(frozen=True)
@@ -174,53 +171,36 @@ def forecast(survey: Survey) -> Forecast:
     load_engine(survey.spec.engine)
     loading = time.perf_counter() - began
     images, asked = survey.pending_images, survey.run.workers
-    measured = _measure(survey, *CAREFUL)
-    each = measured.image_seconds + WRITING[survey.spec.format]
+    sizes, rendering = _measure(survey, *CAREFUL)
+    each = rendering + WRITING[survey.spec.format]
     workers = seconds = None
     if cluster_address(asked.backend, asked.scheduler) is None:
         threads = asked.threads or usable_cpus()
         workers = max(1, min(threads, usable_cpus(), survey.pending_batches))
         starting = loading + (STARTING if workers > 1 and images >= FEW_IMAGES else 0)
-        decoding = measured.source_seconds * len(survey.spec.sources)
-        seconds = starting + decoding + images * each / workers if images else 0
-    size = round(fmean(measured.sizes) * images)
+        seconds = starting + images * each / workers if images else 0
+    size = round(fmean(sizes) * images)
     return Forecast(survey, size, each, workers, seconds, FreeSpace.at(survey.run.targetpath))
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """What a few images took: bytes of each, and the mean seconds of an image and a source."""
-
-    sizes: list[int]
-    image_seconds: float
-    source_seconds: float
-
-
-def _measure(survey: Survey, max_images: int, max_seconds: float) -> _Measured:
-    """Render some images as a worker does it, on one processor."""
+def _measure(survey: Survey, max_images: int, max_seconds: float) -> tuple[list[int], float]:
+    """Render some images as a worker does it, on one processor: bytes of each, mean seconds."""
     spec, sources = survey.spec, survey.run.sources
     render = load_engine(spec.engine)
     sizes: list[int] = []
-    opening: dict[int, float] = {}
-    seconds = 0.0
-    undo = limit_library_threads()
-    try:
+    seconds, ready = 0.0, set[int]()
+    with limit_library_threads():
         for index in _spread(spec, max_images):
-            began = time.perf_counter()
-            source = spec.source_index(index)
-            sources[source]
-            if source not in opening:
-                opening[source] = time.perf_counter() - began
+            if spec.source_index(index) not in ready:
                 make_sample(spec, sources, render, index)  # engines keep things with a source
+                ready.add(spec.source_index(index))
             began = time.perf_counter()
             sample = make_sample(spec, sources, render, index)
             seconds += time.perf_counter() - began
             sizes.append(_stored_size(spec, sample))
-            if seconds + sum(opening.values()) > max_seconds and len(sizes) >= MIN_IMAGES:
+            if seconds > max_seconds and len(sizes) >= MIN_IMAGES:
                 break
-    finally:
-        undo()
-    return _Measured(sizes, seconds / len(sizes), fmean(opening.values()))
+    return sizes, seconds / len(sizes)
 
 
 def _spread(spec: DatasetSpec, count: int) -> Iterator[int]:

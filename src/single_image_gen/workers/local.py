@@ -213,7 +213,7 @@ class Threads:
         self._stopped = False
         parallel = _parallel(self._count, backend="threading")
         with contextlib.ExitStack() as stack:
-            stack.callback(limit_library_threads())
+            stack.enter_context(limit_library_threads())
             stack.callback(self._stop)
             results = parallel(delayed(self._do)(task, work) for task in tasks)
             stack.enter_context(contextlib.closing(results))

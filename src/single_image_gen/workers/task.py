@@ -113,8 +113,8 @@ def _unpickled(pickled: bytes) -> Work:
     return work
 
 
-def limit_library_threads() -> Callable[[], None]:
-    """Limit OpenCV and torch, if loaded, to one thread; returns a function that restores them."""
+def limit_library_threads() -> AbstractContextManager[object]:
+    """Limit OpenCV and torch, if loaded, to one thread; leaving the context restores them."""
     undo = contextlib.ExitStack()
     if library := sys.modules.get("cv2"):
         undo.callback(library.setNumThreads, library.getNumThreads())
@@ -122,4 +122,4 @@ def limit_library_threads() -> Callable[[], None]:
     if library := sys.modules.get("torch"):
         undo.callback(library.set_num_threads, library.get_num_threads())
         library.set_num_threads(1)
-    return undo.close
+    return undo
