@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.batches import IndexSet
-from single_image_gen.dataset.spec import (
-    MAX_NUM_IMGS,
-    DatasetSpec,
-)
+from single_image_gen.dataset.spec import MAX_NUM_IMGS, DatasetSpec
 from single_image_gen.draw.params import MAX_SEED
 from single_image_gen.engines import choose_engine
 from single_image_gen.errors import (
@@ -59,7 +56,7 @@ from single_image_gen.target.preflight import (
     target_errors,
 )
 from single_image_gen.text import counted
-from single_image_gen.workers import CLUSTERS, MAX_THREADS, Workers
+from single_image_gen.workers import CLUSTERS, Workers
 from single_image_gen.workers.pool import open_pool
 from single_image_gen.workers.task import Work
 
@@ -170,8 +167,7 @@ def generate(
     if num_imgs is None:
         num_imgs = sum(map(len, indices)) if indices else IMAGENET_SIZE
     num_imgs = check_range("num_imgs", num_imgs, 1, MAX_NUM_IMGS)
-    paths = _find_sources(imgpath, num_sources, seed, options.max_pixels)
-    sources = _open_sources(paths, known, options)
+    sources = _open_sources(imgpath, num_sources, seed, known, options)
     spec = DatasetSpec(
         sources=sources.infos,
         recipe=recipe,
@@ -191,32 +187,30 @@ def generate(
     if options.dry_run:
         if survey.pending_images:
             check_writable(targetpath)
-        return Summary(survey.spec, targetpath, missing=survey.missing, forecast=forecast(survey))
+        missing = spec.num_imgs - survey.done.count(spec.num_imgs)
+        return Summary(survey.spec, targetpath, missing=missing, forecast=forecast(survey))
     check_free_space(survey)
-    tasks = sum(1 for _ in itertools.islice(survey.plan.pending(survey.done), MAX_THREADS))
+    batches, images = survey.pending_batches, survey.pending_images
     # without pending images no cluster is needed: the contact sheet is made here
-    with open_pool(workers if tasks else Workers(1), tasks, survey.pending_images) as pool:
+    with open_pool(workers if batches else Workers(1), batches, images) as pool:
         return _make_dataset(run, pool)
 
 
-def _find_sources(
+def _open_sources(
     imgpath: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     num_sources: int | None,
     seed: int,
-    max_pixels: int,
-) -> list[str]:
+    known: Sequence[SourceInfo],
+    options: RunOptions,
+) -> SharedSources:
+    """Find and decode the sources, with progress on stderr if that takes long."""
     given = [imgpath] if isinstance(imgpath, (str, os.PathLike)) else imgpath
     paths = [os.fspath(path) for path in given]
     if num_sources is None:
-        return find_sources(paths)
-    num_sources = check_range("num_sources", num_sources, 1, MAX_NUM_IMGS)
-    return select_sources(paths, num_sources, seed, max_pixels)
-
-
-def _open_sources(
-    paths: Sequence[str], known: Sequence[SourceInfo], options: RunOptions
-) -> SharedSources:
-    """Decode the sources, with progress on stderr if that takes long."""
+        paths = find_sources(paths)
+    else:
+        num_sources = check_range("num_sources", num_sources, 1, MAX_NUM_IMGS)
+        paths = select_sources(paths, num_sources, seed, options.max_pixels)
     with Progress(len(paths), 0, quiet=options.quiet, unit="source", delay=1) as progress:
         return open_sources(
             paths,

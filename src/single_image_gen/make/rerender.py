@@ -71,40 +71,32 @@ def locate(
         SourceError: one of them is not there, or has changed.
     """
     infos, numbers = list(spec.sources), list(numbers)
+    if imgpath is None:
+        for k in numbers:
+            _check_unchanged(infos[k], max_pixels)
+        return tuple(infos)
     wanted = {infos[k].sha256 for k in numbers}
-    found, refused = ({}, []) if imgpath is None else _find_by_digest(imgpath, wanted, max_pixels)
-    for k in numbers:
-        info = infos[k]
-        if imgpath is None:
-            _check_unchanged(info, max_pixels)
-        elif info.sha256 in found:
-            infos[k] = replace(info, path=found[info.sha256])
-        else:
-            raise SourceError(
-                f"no file in --imgpath {' '.join(imgpath)} is the source of class "
-                f"{info.class_name} (SHA-256 {info.sha256})"
-                + "".join(f"; not read: {error}" for error in refused[:1])
-            )
-    return tuple(infos)
-
-
-def _find_by_digest(
-    imgpath: Sequence[str], wanted: set[str], max_pixels: int
-) -> tuple[dict[str, str], list[SourceError]]:
-    """A path for each of the wanted digests that is found, and why files could not be read."""
     found: dict[str, str] = {}
-    refused: list[SourceError] = []
+    refused = ""
     for path in find_sources(imgpath):
         try:
             digest = file_digest(path, max_pixels)
         except SourceError as error:  # perhaps of another file than those wanted
-            refused.append(error)
+            refused = refused or f"; not read: {error}"
             continue
         if digest in wanted:
             found.setdefault(digest, path)
             if len(found) == len(wanted):
                 break
-    return found, refused
+    for k in numbers:
+        info = infos[k]
+        if info.sha256 not in found:
+            raise SourceError(
+                f"no file in --imgpath {' '.join(imgpath)} is the source of class "
+                f"{info.class_name} (SHA-256 {info.sha256}){refused}"
+            )
+        infos[k] = replace(info, path=found[info.sha256])
+    return tuple(infos)
 
 
 def _check_unchanged(info: SourceInfo, max_pixels: int) -> None:
@@ -179,19 +171,15 @@ def render_files(
     with target_errors(targetpath):
         os.makedirs(targetpath, exist_ok=True)
     work = Work(spec, os.path.abspath(targetpath), sources)
+    tasks = [functools.partial(do_files, ranges=part) for part in split(ranges)]
     with Target(work.targetpath) as target, RunLock(target) as lock:
         with target_errors(targetpath):
             lock.acquire_shared()
         try:
-            return _render_all(work, ranges, options)
+            done = run_tasks(work, tasks, ranges, options, lambda result: result[0])
         finally:
             if lock.try_exclusive():  # otherwise another command writes there, which removes it
                 target.remove_work()
-
-
-def _render_all(work: Work, ranges: Sequence[range], options: RerenderOptions) -> tuple[int, int]:
-    tasks = [functools.partial(do_files, ranges=part) for part in split(ranges)]
-    done = run_tasks(work, tasks, ranges, options, lambda result: result[0])
     return sum(made for made, _ in done), sum(written for _, written in done)
 
 

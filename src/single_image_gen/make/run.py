@@ -131,11 +131,6 @@ class Survey:
         """How many images or tars will be added."""
         return self.pending_batches if self.spec.format == "webdataset" else self.pending_images
 
-    @property
-    def missing(self) -> int:
-        """How many images of the whole dataset are not finished."""
-        return self.spec.num_imgs - self.done.count(self.spec.num_imgs)
-
 
 def survey_target(run: Run) -> Survey:
     """Compare the target with what is to be made in it; nothing is written.
