@@ -309,12 +309,12 @@ def _overwrite(target: Target, lock: RunLock, run: Run) -> DatasetMetadata:
             f"{target.path}: another run is at work there: wait until it has ended, or stop it, "
             "before --overwrite"
         )
-    there, metadata = read_target(target).metadata, run.new_metadata()
+    there = read_target(target).metadata
     if there is not None:
         remove_dataset(target, there.spec)
-    target.place(metadata.as_bytes(), DATASET, flush=True)
+    target.place(run.asked.as_bytes(), DATASET, flush=True)
     lock.acquire_shared()
-    return metadata
+    return run.asked
 
 
 def _warn_of_faults(target: Target, faults: Sequence[JournalFault]) -> None:
@@ -352,7 +352,7 @@ def _make_pending(
         run.sources,
         # only the host that wrote a file can flush it
         sync_batches=run.workers.backend in CLUSTERS,
-        versions={} if run.options.accept_versions else run.versions,
+        versions={} if run.options.accept_versions else run.asked.versions,
     )
     made = written = 0
     results = pool.run(work, _tasks(plan.pending(done), preview=preview))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,21 +72,17 @@ class Run:
     options: RunOptions = RunOptions()
     keep_batch_size: bool = True
 
-    @property
-    def versions(self) -> dict[str, str]:
-        """The installed versions."""
-        return current_versions(self.spec.engine)
-
-    def new_metadata(self) -> DatasetMetadata:
-        """The dataset.json of a new target, with a new id."""
-        return DatasetMetadata(self.spec, self.versions, self.options.command)
+    @functools.cached_property
+    def asked(self) -> DatasetMetadata:
+        """What is to be made, as the dataset.json of a new target."""
+        return DatasetMetadata(self.spec, current_versions(self.spec.engine), self.options.command)
 
     def join(self, target: Target, contents: TargetContents) -> DatasetMetadata:
         """What dataset.json is to say once the run works in the target, see `join_dataset`."""
         return join_dataset(
             target,
             contents,
-            self.new_metadata(),
+            self.asked,
             keep_batch_size=self.keep_batch_size,
             accept_versions=self.options.accept_versions,
         )

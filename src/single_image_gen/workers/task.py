@@ -19,6 +19,8 @@ from single_image_gen.target.versions import current_versions, version_differenc
 from single_image_gen.text import one_line
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from single_image_gen.dataset.sample import Sources
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.engines import Render
@@ -114,7 +116,7 @@ def _unpickled(pickled: bytes) -> Work:
 
 
 def limit_library_threads() -> AbstractContextManager[object]:
-    """Limit OpenCV and torch, if loaded, to one thread; leaving the context restores them."""
+    """Limit OpenCV and torch, if loaded, to one thread; the context that is returned undoes it."""
     undo = contextlib.ExitStack()
     if library := sys.modules.get("cv2"):
         undo.callback(library.setNumThreads, library.getNumThreads())
