@@ -23,6 +23,7 @@ from PIL import Image
 import single_image_gen
 from single_image_gen.dataset.sample import encode_jpeg
 from single_image_gen.make.run import RunOptions
+from single_image_gen.photo.source import Source, SourceInfo
 from single_image_gen.target.metadata import digest_of
 from single_image_gen.workers import Workers, pool
 
@@ -75,6 +76,12 @@ def _photo_pixels(width: int, height: int, seed: int) -> np.ndarray:
         wave = np.sin(x[box] * rng.uniform(0.05, 0.6) + y[box] * rng.uniform(-0.6, 0.6))
         pixels[box][inside] = (rng.uniform(0, 255, 3) + 40 * wave[..., None])[inside]
     return np.clip(pixels + rng.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8)
+
+
+def source_of(pixels: np.ndarray, name: str = "photo") -> Source:
+    """A decoded source of these (height, width, 3) pixels."""
+    height, width, _ = pixels.shape
+    return Source(SourceInfo(name, f"/{name}.png", width, height, "0" * 64), pixels)
 
 
 @pytest.fixture(scope="module")

@@ -177,6 +177,10 @@ def test_a_recipe_may_be_named(photos: Path) -> None:
         ({"engine": "none"}, "engine"),
         ({"recipe": "papers"}, "script, paper, got 'papers'"),
         ({"recipe": replace(SCRIPT, initcrop=0.001)}, "first crop"),
+        *(
+            ({"views": views}, "views must be a whole number from 1 to 1000")
+            for views in (0, -1, 1.5, True, 1001)
+        ),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -259,9 +263,3 @@ def test_a_loader_makes_a_batch_of_each_view(photos: Path) -> None:
     assert first.shape == second.shape == (4, 16, 16, 3)
     assert targets.tolist() == [0, 1, 2, 0]
     assert torch.equal(second[2], dataset[2][0][1])
-
-
-@pytest.mark.parametrize("views", [0, -1, 1.5, True, 1001])
-def test_a_wrong_number_of_views_is_refused(views, photos: Path) -> None:
-    with pytest.raises(ValueError, match="views must be a whole number from 1 to 1000"):
-        SingleImageDataset(photos, views=views)

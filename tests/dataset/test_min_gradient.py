@@ -148,20 +148,6 @@ def test_bytes_do_not_depend_on_workers(
     assert tree_hash(tmp_path) == tree_hash(target)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:unclosed:ResourceWarning",  # of Dask
-    "ignore:There is no current event loop:DeprecationWarning",
-    "ignore:(starting|trying|waiting):single_image_gen.errors.Notice",
-)
-def test_bytes_do_not_depend_on_a_cluster(photo: Path, tmp_path: Path) -> None:
-    pytest.importorskip("distributed")
-    recipe = replace(SCRIPT, img_size=16, min_gradient=GRADIENT)
-    for backend in ("threading", "dask"):
-        target = tmp_path / backend
-        generate(photo, target, recipe=recipe, num_imgs=40, backend=backend, threads=1)
-    assert tree_hash(tmp_path / "dask") == tree_hash(tmp_path / "threading")
-
-
 def test_bytes_do_not_depend_on_shards_or_growth(
     made: tuple[Any, Path], photo: Path, tmp_path: Path
 ) -> None:

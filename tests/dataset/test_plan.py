@@ -50,11 +50,6 @@ def test_shards_are_a_partition_of_the_batches(num: int, size: int, shards: int)
     assert max(counts) - min(counts) <= 1
 
 
-def test_more_shards_than_batches_leave_some_without_work() -> None:
-    shares = [list(Plan(10, 4, shard, 5).pending(IndexSet())) for shard in range(5)]
-    assert [len(share) for share in shares] == [1, 1, 1, 0, 0]
-
-
 @pytest.mark.parametrize(("shard", "shards"), [(2, 2), (-1, 3), (0, 0), (5, 2)])
 def test_a_share_that_is_none_is_refused(shard: int, shards: int) -> None:
     with pytest.raises(ValueError) as error:
@@ -84,12 +79,6 @@ def test_pending_is_what_of_the_share_is_not_done(
     assert plan.images(IndexSet(pairs)) == len(images)
 
 
-def test_nothing_is_pending_where_all_is_done() -> None:
-    plan = Plan(1000, 7, 1, 3)
-    assert list(plan.pending(IndexSet([range(400), range(400, 1000)]))) == []
-    assert plan.images(IndexSet([range(5000)])) == 0
-
-
 # --- sets of indices
 
 
@@ -104,23 +93,13 @@ def test_an_index_set_covers_what_a_set_does(pairs: list[range]) -> None:
 
 
 @given(ranges, st.integers(0, 90))
-def test_gaps_are_what_a_set_lacks(pairs: list[range], stop: int) -> None:
+def test_gaps_are_what_a_set_lacks_and_count_is_the_rest(pairs: list[range], stop: int) -> None:
     gaps = list(IndexSet(pairs).gaps(stop))
     assert members(gaps) == set(range(stop)) - members(pairs)
+    assert IndexSet(pairs).count(stop) == len(members(pairs) & set(range(stop)))
     assert all(map(len, gaps))
     # apart from each other, so that there is no shorter list
     assert all(before.stop < after.start for before, after in itertools.pairwise(gaps))
-
-
-@given(ranges, st.integers(0, 90))
-def test_count_is_the_size_of_a_set(pairs: list[range], stop: int) -> None:
-    assert IndexSet(pairs).count(stop) == len(members(pairs) & set(range(stop)))
-
-
-def test_nothing_covers_nothing() -> None:
-    assert not IndexSet().covers(range(1))
-    assert list(IndexSet().gaps(3)) == [range(3)]
-    assert list(IndexSet().gaps(0)) == []
 
 
 # --- the automatic batch size

@@ -7,29 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import encode_rgb, photo_pixels
+from conftest import encode_rgb, photo_pixels, source_of
 from PIL import Image, features
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from single_image_gen import PAPER, SCRIPT
-from single_image_gen.dataset.sample import (
-    center,
-    make_sample,
-    make_samples,
-    render_pixels,
-)
+from single_image_gen.dataset.sample import center, make_sample, make_samples
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.draw.params import center_of, draw_params
 from single_image_gen.engines import load_engine
-from single_image_gen.photo.source import Source, SourceInfo
 from single_image_gen.recipe import DEFAULT_ENGINE
 
 RENDER = load_engine(DEFAULT_ENGINE)
-
-
-def source_of(pixels: np.ndarray, name: str = "photo") -> Source:
-    height, width, _ = pixels.shape
-    return Source(SourceInfo(name, f"/{name}.png", width, height, name), pixels)
 
 
 SOURCES = [source_of(photo_pixels(90 + 20 * k, 80, seed=k), f"photo{k}") for k in range(3)]
@@ -165,10 +154,3 @@ def test_include_sources_makes_them_the_first_images(preset: object) -> None:
         assert samples[k].jpeg == encode_rgb(center(source, 32), 75)
     # and leaves every other image as it was
     assert samples[3:] == list(make_samples(without, SOURCES, RENDER, range(3, 6)))
-
-
-def test_included_sources_are_not_augmented() -> None:
-    spec = replace(SPEC, recipe=replace(PAPER, img_size=32, include_sources=True))
-    assert np.array_equal(
-        render_pixels(spec, SOURCES, RENDER, 1, center_of(SOURCES[1].size)), center(SOURCES[1], 32)
-    )

@@ -468,6 +468,16 @@ def test_one_color_turned_off_leaves_the_others(name: str) -> None:
         assert b == replace(a, **{name: neutral})
 
 
+def test_half_of_a_jitter_is_the_same_jitter() -> None:
+    always, often = replace(SCRIPT, jitter=1.0), replace(SCRIPT, jitter=0.3)
+    kept = 0
+    for index in range(300):
+        jitter = draw_params(often, (640, 480), 0, index).jitter
+        kept += jitter is not None
+        assert jitter in (None, draw_params(always, (640, 480), 0, index).jitter)
+    assert 60 < kept < 120
+
+
 def test_slots_are_independent() -> None:
     u = np.array(list(uniforms(0, 0, 20_000)))
     assert u.shape == (20_000, SLOTS)
