@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from types import SimpleNamespace
@@ -20,6 +21,11 @@ def work_of(targetpath: object = "/", **versions: str) -> Work:
 
 def number(_: Work, k: int) -> int:
     return k
+
+
+def numbers(count: int, task: Callable[..., int] = number) -> list[functools.partial[int]]:
+    """Tasks that return 0, 1, ..."""
+    return [functools.partial(task, k=k) for k in range(count)]
 
 
 def itself(work: Work) -> Work:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from conftest import program, tree_hash
-from support_tasks import fail, number, slow_number, wait_for, work_of
+from support_clusters import arguments, environ_with_support_tasks, stop
+from support_tasks import fail, number, numbers, slow_number, wait_for, work_of
 
 from single_image_gen.cli.main import main
 from single_image_gen.errors import BackendError, SourceError, WorkerLost, WorkerUnfit
@@ -41,8 +42,7 @@ class Dask:
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
-        path = os.pathsep.join([str(Path(__file__).parent), *sys.path])  # for support_tasks
-        self.environ = {**os.environ, "PYTHONPATH": path, **settings}
+        self.environ = environ_with_support_tasks(**settings)
         self.processes: list[subprocess.Popen[bytes]] = []
         file = folder / "scheduler.json"
         self.scheduler = self.start(
@@ -79,15 +79,6 @@ class Dask:
             if count:
                 client.wait_for_workers(count, timeout=60)
 
-    def stop(self) -> None:
-        for process in reversed(self.processes):
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(20)
-
 
 @contextlib.contextmanager
 def dask_cluster(folder: Path, *threads: int, **settings: str) -> Iterator[Dask]:
@@ -99,7 +90,7 @@ def dask_cluster(folder: Path, *threads: int, **settings: str) -> Iterator[Dask]
         cluster.wait_for_workers(len(threads))
         yield cluster
     finally:
-        cluster.stop()
+        stop(cluster.processes)
 
 
 @pytest.fixture(scope="module")
@@ -112,21 +103,22 @@ def on(cluster: Dask) -> Workers:
     return Workers(backend="dask", scheduler=cluster.address)
 
 
-def arguments(photo: Path, target: Path, *more: object) -> list[str]:
-    options = ["--num_imgs", "120", "--batch_size", "4", "--img_size", "16", "--quiet", *more]
-    return ["--imgpath", str(photo), "--targetpath", str(target), *map(str, options)]
-
-
-@pytest.mark.parametrize("form", ["folder", "webdataset"])
+@pytest.mark.parametrize(
+    "how", [("--format", "folder"), ("--format", "webdataset"), ("--min_gradient", "200")], ids=str
+)
 def test_the_same_bytes_though_workers_are_in_another_directory(
-    photo: Path, cluster: Dask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+    photo: Path,
+    cluster: Dask,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: tuple[str, str],
 ) -> None:
     monkeypatch.chdir(photo.parent)  # the workers must be told absolute paths
     target = Path(os.path.relpath(tmp_path / "out"))
-    more = ("--backend", "dask", "--scheduler", cluster.address, "--format", form)
+    more = ("--backend", "dask", "--scheduler", cluster.address, *how)
 
     assert main(arguments(Path(photo.name), target, *more)) == 0
-    assert main(arguments(photo, tmp_path / "local", "--threads", 1, "--format", form)) == 0
+    assert main(arguments(photo, tmp_path / "local", "--threads", 1, *how)) == 0
     assert tree_hash(tmp_path / "out") == tree_hash(tmp_path / "local")
     assert not (tmp_path / "out/.single-image-gen").exists()
 
@@ -139,10 +131,6 @@ def test_without_a_scheduler_a_cluster_is_started_here(photo: Path, tmp_path: Pa
     assert tree_hash(tmp_path / "out") == tree_hash(tmp_path / "local")
 
 
-def numbers(count: int, task: object = slow_number) -> list[functools.partial[int]]:
-    return [functools.partial(task, k=k) for k in range(count)]
-
-
 def test_tasks_are_sent_as_workers_need_them_and_results_come_as_they_finish(
     cluster: Dask,
 ) -> None:
@@ -150,7 +138,7 @@ def test_tasks_are_sent_as_workers_need_them_and_results_come_as_they_finish(
 
     def tasks() -> Iterator[functools.partial[int]]:
         nonlocal taken
-        for task in numbers(60):
+        for task in numbers(60, slow_number):
             taken += 1
             yield task
 
@@ -159,13 +147,13 @@ def test_tasks_are_sent_as_workers_need_them_and_results_come_as_they_finish(
         first = next(results)
         assert taken <= 12  # two for each of three threads, and what finished meanwhile
         assert sorted([first, *results]) == list(range(60))
-        assert list(pool.run(work_of(), numbers(1, number))) == [0]
+        assert list(pool.run(work_of(), numbers(1))) == [0]
 
 
 def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
     with dask_cluster(tmp_path, 1, 1) as cluster, open_pool(on(cluster), 100, 1000) as pool:
         victim = cluster.processes[1]
-        results = pool.run(work_of(), numbers(30))
+        results = pool.run(work_of(), numbers(30, slow_number))
         first = next(results)
         victim.kill()
         assert sorted([first, *results]) == list(range(30))
@@ -179,28 +167,30 @@ def test_what_dask_gives_up_ends_the_run(tmp_path: Path, loses: str) -> None:
         dask_cluster(tmp_path, 1, **settings) as cluster,
         open_pool(on(cluster), 100, 1000) as pool,
     ):
-        results = pool.run(work_of(), numbers(100))
+        results = pool.run(work_of(), numbers(100, slow_number))
         next(results)
         (cluster.processes[1] if loses == "worker" else cluster.scheduler).kill()
         with pytest.raises(WorkerLost, match=f"{loses} of the Dask cluster was lost"):
             list(results)
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "/x"), SourceError("/x")])
-def test_a_worker_that_does_not_see_the_files_is_named(cluster: Dask, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("versions", "task", "told"),
+    [
+        ({}, functools.partial(fail, error=FileNotFoundError(2, "gone", "/x")), "/x.*same paths"),
+        ({}, functools.partial(fail, error=SourceError("/x")), "/x.*same paths"),
+        ({"numpy": "0"}, number, "numpy: none there, 0 here.*--accept_versions"),
+    ],
+    ids=["no such file", "another source", "other libraries"],
+)
+def test_an_unfit_worker_is_named_with_the_remedy(
+    cluster: Dask, versions: dict[str, str], task: object, told: str
+) -> None:
     with (
         open_pool(on(cluster), 1, 1000) as pool,
-        pytest.raises(WorkerUnfit, match=f"the worker on {socket.gethostname()}: .*/x.*same paths"),
+        pytest.raises(WorkerUnfit, match=f"the worker on {socket.gethostname()}.*{told}"),
     ):
-        list(pool.run(work_of(), [functools.partial(fail, error=error)]))
-
-
-def test_a_worker_with_other_libraries_is_refused(cluster: Dask) -> None:
-    with (
-        open_pool(on(cluster), 1, 1000) as pool,
-        pytest.raises(WorkerUnfit, match=r"numpy: none there, 0 here.*--accept_versions"),
-    ):
-        list(pool.run(work_of(numpy="0"), numbers(1)))
+        list(pool.run(work_of(**versions), [task]))
 
 
 def test_workers_without_this_program_are_refused(
@@ -278,6 +268,6 @@ def test_a_cluster_started_here_has_no_more_workers_than_tasks_and_needs_no_port
             sock.bind(("", 8787))  # which Dask takes by default
             sock.listen()
         with open_pool(Workers(12, "dask"), 2, 1000) as pool:
-            assert sorted(pool.run(work_of(), numbers(2))) == [0, 1]
+            assert sorted(pool.run(work_of(), numbers(2, slow_number))) == [0, 1]
             children = psutil.Process().children(recursive=True)
             assert sum("spawn_main" in " ".join(child.cmdline()) for child in children) <= 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import math
 import os
 import pickle
 import re
@@ -28,6 +29,7 @@ from support_tasks import (
     itself,
     kill_the_worker,
     number,
+    numbers,
     report_and_wait,
     report_forever,
     slow_number,
@@ -57,10 +59,6 @@ from single_image_gen.workers.task import run_in_process, run_on_cluster
 
 MANY = 10**6  # images, for which processes are started
 LOCAL = pytest.mark.parametrize("backend", ["loky", "threading"])
-
-
-def numbers(count: int, task: object = number) -> list[functools.partial[int]]:
-    return [functools.partial(task, k=k) for k in range(count)]
 
 
 def loky_workers() -> list[psutil.Process]:
@@ -345,7 +343,9 @@ def test_a_cluster_that_has_lost_all_workers_is_told() -> None:
 # --- settings
 
 
-@pytest.mark.parametrize("threads", [0, -1, 4097, 10**30, 1.5, 2.0, True, "2", np.float64(2)])
+@pytest.mark.parametrize(
+    "threads", [0, -1, 4097, 10**30, 1.5, 2.0, math.nan, True, "2", np.float64(2)]
+)
 def test_threads_that_are_no_whole_number_in_range_are_refused(threads: object) -> None:
     message = f"threads must be a whole number from 1 to 4096, got {threads!r}"
     with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):

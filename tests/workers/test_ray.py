@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import program, tree_hash
+from support_clusters import arguments, environ_with_support_tasks, free_ports, stop
 from support_tasks import wait_for
 
 from single_image_gen.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytest.importorskip("ray", reason="ray is not installed")
-
-
-def arguments(photo: Path, target: Path, *more: object) -> list[str]:
-    options = ["--num_imgs", "120", "--batch_size", "4", "--img_size", "16", "--quiet", *more]
-    return ["--imgpath", str(photo), "--targetpath", str(target), *map(str, options)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,7 +39,7 @@ def _own_cluster() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def starting() -> Iterator[str]:
     """The address of a head with 2 CPUs, which is being started."""
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     # Ray puts sockets there, whose paths may have 107 bytes
     with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
         process = subprocess.Popen(
@@ -53,19 +48,14 @@ def starting() -> Iterator[str]:
                 *("--node-ip-address=127.0.0.1", f"--port={address.split(':')[1]}"),
                 *("--num-cpus=2", "--include-dashboard=false", f"--temp-dir={folder}"),
             ],
-            env=with_support_tasks(),
+            env=environ_with_support_tasks(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         try:
             yield address
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(20)
+            stop([process])
 
 
 @pytest.fixture(scope="module")
@@ -73,17 +63,6 @@ def head(starting: str) -> str:
     """Its address, when it listens."""
     wait_for(lambda: listens(starting), "the start of Ray's head", 90)
     return starting
-
-
-def with_support_tasks() -> dict[str, str]:
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    return {**os.environ, "PYTHONPATH": path}
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def listens(address: str) -> bool:
@@ -165,7 +144,7 @@ def test_a_pool_streams_results_and_tells_errors_apart(head: str, tmp_path: Path
     (tmp_path / "only_here.py").write_text("def task(work): pass\n")
     done = subprocess.run(
         [sys.executable, "-c", POOL, head, tmp_path],
-        env={**with_support_tasks(), "RAY_TASK_MAX_RETRIES": "1"},
+        env=environ_with_support_tasks(RAY_TASK_MAX_RETRIES="1"),
         capture_output=True,
         text=True,
         check=False,
@@ -202,7 +181,7 @@ def test_a_pool_streams_results_and_tells_errors_apart(head: str, tmp_path: Path
 def test_an_unreachable_head_is_refused_soon(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str
 ) -> None:
-    address = address.format(port=free_port())
+    address = address.format(port=free_ports(1)[0])
     began = time.monotonic()
     code = main(arguments(photo, tmp_path / "out", "--backend", "ray", "--scheduler", address))
     (line,) = capsys.readouterr().err.splitlines()

@@ -155,44 +155,30 @@ COVERED: dict[str, list[Environ]] = {
 }
 
 # No task of these can know its share: each must say which flag to use.
+UNREADABLE: dict[str, list[Environ]] = {
+    "slurm array 0,2,5": array([0, 2, 5]),
+    "slurm array 0,5": array([0, 5]),
+    "slurm array 1,3,5, which sbatch tells as step 1": array([1, 3, 5]),
+    "slurm array 1-2,4": array([1, 2, 4]),
+    "slurm array 1,2,4,5, whose count fits none": array([1, 2, 4, 5]),
+    "slurm array with gaps, srun": [e for a in array([0, 3]) for e in srun(2, a)],
+    "slurm array of an old version, without a count": [
+        {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_MAX": "2"}
+    ],
+    "slurm array whose task is not a number": [{**array([0, 1])[0], "SLURM_ARRAY_TASK_ID": "one"}],
+    "slurm array with step 0": array([0, 1], 0),
+    "slurm array, a task beyond it": [{**array([0, 1])[0], "SLURM_ARRAY_TASK_ID": "2"}],
+    "slurm array, a task between its steps": [
+        {**array([0, 4, 8], 4)[0], "SLURM_ARRAY_TASK_ID": "2"}
+    ],
+    "slurm array of negative tasks": array([-1, 0]),
+    "srun, a rank beyond the step": [{"SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "2"}],
+    "open mpi, an empty size": [{"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": ""}],
+    "torchrun, a size of 0": [{"RANK": "0", "WORLD_SIZE": "0"}],
+    "torchrun, a size in other digits": [{"RANK": "0", "WORLD_SIZE": "\u0663"}],
+}
 REFUSED: dict[str, tuple[list[Environ], str]] = {
-    "slurm array 0,2,5": (array([0, 2, 5]), "--shard I/N"),
-    "slurm array 0,5": (array([0, 5]), "--shard I/N"),
-    "slurm array 1,3,5, which sbatch tells as step 1": (array([1, 3, 5]), "--shard I/N"),
-    "slurm array 1-2,4": (array([1, 2, 4]), "--shard I/N"),
-    "slurm array 1,2,4,5, whose count fits none": (array([1, 2, 4, 5]), "--shard I/N"),
-    "slurm array with gaps, srun": (
-        [e for a in array([0, 3]) for e in srun(2, a)],
-        "--shard I/N",
-    ),
-    "slurm array of an old version, without a count": (
-        [{"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_MAX": "2"}],
-        "--shard I/N",
-    ),
-    "slurm array whose task is not a number": (
-        [{**array([0, 1])[0], "SLURM_ARRAY_TASK_ID": "one"}],
-        "--shard I/N",
-    ),
-    "slurm array with step 0": (array([0, 1], 0), "--shard I/N"),
-    "slurm array, a task beyond it": (
-        [{**array([0, 1])[0], "SLURM_ARRAY_TASK_ID": "2"}],
-        "--shard I/N",
-    ),
-    "slurm array, a task between its steps": (
-        [{**array([0, 4, 8], 4)[0], "SLURM_ARRAY_TASK_ID": "2"}],
-        "--shard I/N",
-    ),
-    "slurm array of negative tasks": (array([-1, 0]), "--shard I/N"),
-    "srun, a rank beyond the step": (
-        [{"SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "2"}],
-        "--shard I/N",
-    ),
-    "open mpi, an empty size": (
-        [{"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": ""}],
-        "--shard I/N",
-    ),
-    "torchrun, a size of 0": ([{"RANK": "0", "WORLD_SIZE": "0"}], "--shard I/N"),
-    "torchrun, a size in other digits": ([{"RANK": "0", "WORLD_SIZE": "\u0663"}], "--shard I/N"),
+    **{name: (tasks, "--shard I/N") for name, tasks in UNREADABLE.items()},
     "pbs array": (index("PBS_ARRAY_INDEX", 0, 1, 2), "--shard $((PBS_ARRAY_INDEX - FIRST))/N"),
     "torque array": (index("PBS_ARRAYID", 1, 2), "--shard $((PBS_ARRAYID - FIRST))/N"),
     "lsf array, from 1": (index("LSB_JOBINDEX", 1, 2), "--shard $((LSB_JOBINDEX - 1))/N"),
@@ -272,17 +258,8 @@ def test_explicit_shards(text: str, expected: tuple[int, int]) -> None:
     "text",
     [
         *("", "3/3", "1/0", "0/0", "-1/3", "1/-3", "1", "1/", "/3", "1/3/5", "1 / 3", " 1/3"),
-        *(
-            "1/3\n",
-            "one/three",
-            "1.0/3",
-            "+1/3",
-            "\u0660/\u0663",
-            "1/10000000000",
-            "AUTO",
-            "None",
-            "0x1/3",
-        ),
+        *("1/3\n", "one/three", "1.0/3", "+1/3", "0x1/3", "\u0660/\u0663", "1/10000000000"),
+        *("AUTO", "None"),
     ],
     ids=repr,
 )

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -20,8 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 import pytest
-from conftest import generate, images_below, photo_pixels, tree_hash
-from PIL import Image
+from conftest import generate, images_below, tree_hash
 from support_tasks import wait_for
 
 from single_image_gen import SCRIPT
@@ -35,20 +35,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RESUME = "single-image-gen: {}; what is finished is kept: rerun to resume"
+NUMBERS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 BUSY = 3.0  # seconds more than promised
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("source") / "photo.png"
-    Image.fromarray(photo_pixels(96, 80)).save(path)
-    return path
 
 
 class Run:
     """The program in a process group of its own, with a folder of its own for temporary files."""
 
-    def __init__(self, source: Path, target: Path, *more: object, talking: bool = False) -> None:
+    def __init__(
+        self, source: Path, target: Path, *more: object, talking: bool = False, **environ: str
+    ) -> None:
         self.target = target
         self._temporary = target.parent / "temporary"
         self._temporary.mkdir(exist_ok=True)
@@ -61,16 +57,16 @@ class Run:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, "TMPDIR": str(self._temporary)},
+            env={**os.environ, "TMPDIR": str(self._temporary), **environ},
         )
         self.pid = self._process.pid
         self._began = time.monotonic()
         self._seen: set[psutil.Process] = set()
         self.took = 0.0
 
-    def until(self, condition: Callable[[], Any]) -> Run:
+    def until(self, condition: Callable[[], Any], seconds: float = 60) -> Run:
         """Wait for the moment."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + seconds
         while not condition():
             assert self._process.poll() is None, self._process.communicate()
             assert time.monotonic() < deadline
@@ -115,14 +111,22 @@ class Run:
         self.took = time.monotonic() - began
         return self._process.returncode, error
 
+    def kill(self) -> None:
+        """If it has not ended yet."""
+        self._process.kill()
+
+    def lives_on(self) -> bool:
+        """Whether any process does that was seen."""
+        return any(map(alive, self._seen))
+
     def check_nothing_lives_on(self) -> None:
         """No process 2 seconds later, nothing written after, nothing left of joblib's files."""
         ended = time.monotonic()
-        while any(map(alive, self._seen)) and time.monotonic() < ended + 0.3:
+        while self.lives_on() and time.monotonic() < ended + 0.3:
             time.sleep(0.02)  # for a write that was under way when the process was killed
         before = files_of(self.target)
         deadline = time.monotonic() + 2 + BUSY
-        while any(map(alive, self._seen)):
+        while self.lives_on():
             assert time.monotonic() < deadline, [cmdline(child) for child in self._seen]
             time.sleep(0.05)
         assert files_of(self.target) == before
@@ -249,31 +253,21 @@ def test_a_signal_stops_a_cluster_that_was_started_here(
     source: Path, tmp_path: Path, backend: str, library: str, number: signal.Signals
 ) -> None:
     pytest.importorskip(library)
-    options = ["--imgpath", source, "--targetpath", tmp_path / "out", "--img_size", 16, *MANY]
-    options += ["--backend", backend, "--threads", 2, "--quiet"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "single_image_gen", *map(str, options)],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    options = (*MANY, "--backend", backend, "--threads", 2)
+    # Ray puts sockets there, whose paths may have 107 bytes
+    run = Run(source, tmp_path / "out", *options, TMPDIR="/tmp")
     try:
-        wait_for((tmp_path / "out/train/photo").exists, "an image", 120)
-        family = psutil.Process(process.pid).children(recursive=True)
+        run.until(run.images, 120)
         # Ctrl-C goes to all processes of a terminal, `kill` to one
-        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-        began = time.monotonic()
-        _, error = process.communicate(timeout=60)
+        code, error = run.send(number, group=number == signal.SIGINT)
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+        run.kill()
     words = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[number]
     # beside it, multiprocessing's resource tracker may tell that it cleans up after Dask
     lines = [line for line in error.splitlines() if line.startswith("single-image-gen")]
-    assert (process.returncode, lines) == (128 + number, [RESUME.format(words)])
-    assert time.monotonic() - began < 5 + BUSY
-    wait_for(lambda: not any(map(alive, family)), "the end of all workers")
+    assert (code, lines) == (128 + number, [RESUME.format(words)])
+    assert run.took < 5 + BUSY
+    wait_for(lambda: not run.lives_on(), "the end of all workers")
 
 
 SOME = 2500
@@ -287,7 +281,7 @@ def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return tree_hash(target)
 
 
-@pytest.mark.parametrize(("number", "ends"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "ends"), NUMBERS.items())
 def test_a_run_that_was_stopped_can_be_resumed(
     source: Path, tmp_path: Path, whole: str, number: int, ends: int
 ) -> None:
@@ -427,53 +421,37 @@ def end(number):
     os.kill(os.getpid(), number)
 
 try:
-    with ended_by_signals({{130: "ended, 130", 143: "ended, 143"}}, program={program}):
-        {body}
+    with ended_by_signals({{130: "ended, 130", 143: "ended, 143"}}, program=True):
+{body}
 except (KeyboardInterrupt, Terminated) as error:
     print(type(error).__name__, file=sys.stderr)
     {after}
 """
+STUCK = "try: end({0})\nfinally: threading.Event().wait(60)"
+# as when the program that reads it has ended
+CLOSED_STDERR = "r, w = os.pipe(); os.dup2(w, 2); os.close(w); os.close(r)"
+# what the program does, and its last line: the exception's name, "ended" by the second thread, none
 BODIES = {
-    "raises": ("end({})", "", "{}"),
-    "another_exception": (
-        "try: end({})\n        except BaseException: import nothing_there",
-        "",
-        "{}",
-    ),
-    "swallowed": (
-        "try: end({})\n        except BaseException: pass\n        time.sleep(60)",
-        "",
-        "ended, {}",
-    ),
-    "stuck_in_cleaning_up": (
-        "try: end({})\n        finally: threading.Event().wait(60)",
-        "",
-        "ended, {}",
-    ),
-    "stuck_afterwards": ("end({})", "time.sleep(60)", "{}"),
-    "stuck_without_a_stderr": (
-        (  # as when the program that reads it has ended
-            "r, w = os.pipe(); os.dup2(w, 2); os.close(w); os.close(r)\n        "
-            "try: end({})\n        finally: threading.Event().wait(60)"
-        ),
-        "",
-        "",
-    ),
+    "raises": ("end({0})", "{}"),
+    "another_exception": ("try: end({0})\nexcept BaseException: import nothing_there", "{}"),
+    "swallowed": ("try: end({0})\nexcept BaseException: pass\ntime.sleep(60)", "ended, {}"),
+    "stuck_in_cleaning_up": (STUCK, "ended, {}"),
+    "stuck_afterwards": ("end({0})", "{}"),
+    "stuck_without_a_stderr": (f"{CLOSED_STDERR}\n{STUCK}", ""),
     "again_while_cleaning_up": (
-        "try: end({0})\n        finally: end({0}); end(15); end(2); time.sleep(0.1)",
-        "",
+        "try: end({0})\nfinally: end({0}); end(15); end(2); time.sleep(0.1)",
         "{}",
     ),
-    "again_afterwards": ("end({0})", "end({0}); end(2); end(15)", "{}"),
+    "again_afterwards": ("end({0})", "{}"),
     "in_a_finalizer": (
-        "class F:\n            def __del__(self): end({})\n        F()\n        time.sleep(60)",
-        "",
+        "class F:\n    def __del__(self): end({0})\nF()\ntime.sleep(60)",
         "ended, {}",
     ),
 }
-
-
-NUMBERS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+AFTERWARDS = {
+    "stuck_afterwards": "time.sleep(60)",
+    "again_afterwards": "end({0}); end(2); end(15)",
+}
 
 
 class Ended(NamedTuple):
@@ -485,11 +463,10 @@ class Ended(NamedTuple):
 
 
 def run_body(name: str, number: int) -> Ended:
-    body, after, _ = BODIES[name]
+    body, after = BODIES[name][0], AFTERWARDS.get(name, "pass")
     text = PROGRAM.format(
-        program=True,
-        body=body.format(int(number)),
-        after=f"{after.format(int(number)) or 'pass'}; sys.exit({NUMBERS[number]})",
+        body=textwrap.indent(body.format(int(number)), " " * 8),
+        after=f"{after.format(int(number))}; sys.exit({NUMBERS[number]})",
     )
     done = subprocess.run(
         [sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=60
@@ -507,8 +484,8 @@ def ended() -> Iterator[dict[tuple[str, int], Future[Ended]]]:
 
 @pytest.mark.usefixtures("ended")  # which begin meanwhile
 def test_a_signal_ends_a_program_that_waits_for_a_frozen_file_system(frozen: Path) -> None:
-    body = f"os.stat({str(frozen / 'photo.jpg')!r})"
-    text = PROGRAM.format(program=True, body=body, after="sys.exit(1)")
+    body = f"        os.stat({str(frozen / 'photo.jpg')!r})"
+    text = PROGRAM.format(body=body, after="sys.exit(1)")
     command = [sys.executable, "-c", text]
     processes = {n: subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for n in NUMBERS}
     deadline = time.monotonic() + 60
@@ -551,7 +528,7 @@ def test_a_signal_ends_the_program_whatever_becomes_of_it(
     assert seconds < limit + BUSY
     assert code == NUMBERS[number]
     raised = {130: "Interrupted", 143: "Terminated"}[code]
-    line = BODIES[name][2]
+    line = BODIES[name][1]
     assert error.splitlines() == [line.format(code if "ended" in line else raised)] * bool(line)
 
 
@@ -563,14 +540,16 @@ def test_in_another_thread_the_program_leaves_signals_alone(source: Path, tmp_pa
     assert len(images_below(tmp_path)) == 40
 
 
+@pytest.mark.parametrize(("number", "code"), NUMBERS.items())
 def test_main_returns_the_code_of_an_interruption(
     source: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    number: int,
+    code: int,
 ) -> None:
     add = GroupCommit.add
-    number = signal.SIGINT
 
     def interrupted(self: GroupCommit, record: BatchRecord) -> None:
         add(self, record)
@@ -578,10 +557,7 @@ def test_main_returns_the_code_of_an_interruption(
 
     monkeypatch.setattr(GroupCommit, "add", interrupted)
     arguments = ["--imgpath", source, "--img_size", 16, "--num_imgs", 40, "--threads", 1]
-    for each, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        number = each
-        target = tmp_path / str(code)
-        assert main([str(value) for value in (*arguments, "--targetpath", target)]) == code
-        assert len(images_below(target)) == 16
-        assert not list(target.glob(".single-image-gen/staging/*"))
-        assert capsys.readouterr().err.endswith("rerun to resume\n")
+    assert main([str(value) for value in (*arguments, "--targetpath", tmp_path)]) == code
+    assert len(images_below(tmp_path)) == 16
+    assert not list(tmp_path.glob(".single-image-gen/staging/*"))
+    assert capsys.readouterr().err.endswith("rerun to resume\n")

@@ -7,12 +7,14 @@ import secrets
 import shutil
 import socket
 import subprocess
-import time
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import tree_hash
+from support_clusters import free_ports, stop
+from support_tasks import wait_for
 from test_examples import EXAMPLES, environ_with_program
 
 from single_image_gen.cli.main import main
@@ -20,7 +22,7 @@ from single_image_gen.errors import UsageError
 from single_image_gen.workers.shard import detect_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "squeue", "sinfo")
 SEARCHED = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -91,25 +93,17 @@ class Slurm:
         options = [f"--{name}={path}" for name, path in files.items()]
         options += [f"--key-file={self.folder}/key", f"--log-file={self.folder}/munge.log"]
         self.daemon("munged", "--foreground", "--force", *options)
-        wait_for(Path(files["socket"]).exists, "munge")
+        wait_for(Path(files["socket"]).exists, "the start of munge", 90)
         self.daemon("slurmctld", "-D")
         self.daemon("slurmd", "-D", "-N", "n1")
-        wait_for(lambda: self.run("sinfo", "-h", "-t", "idle", "-o", "%D") == "1", "an idle node")
+        idle = ("sinfo", "-h", "-t", "idle", "-o", "%D")
+        wait_for(lambda: self.run(*idle) == "1", "an idle node", 90)
 
     def daemon(self, *command: str) -> None:
         with (self.folder / f"{command[0]}.out").open("wb") as out:
             self.processes.append(
                 subprocess.Popen(command, env=self.environ, stdout=out, stderr=out)
             )
-
-    def stop(self) -> None:
-        for process in reversed(self.processes):
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(15)
 
     def run(self, *command: object) -> str:
         done = subprocess.run(
@@ -130,7 +124,8 @@ class Slurm:
         return job
 
     def wait(self, job: str) -> None:
-        wait_for(lambda: self.run("squeue", "-h", "-j", job) in ("", GONE), f"the end of job {job}")
+        ended = ("", GONE)
+        wait_for(lambda: self.run("squeue", "-h", "-j", job) in ended, f"the end of job {job}", 90)
 
     def logs(self) -> dict[str, str]:
         return {path.name: path.read_text() for path in sorted(self.folder.glob("*_*.log"))}
@@ -139,30 +134,8 @@ class Slurm:
 GONE = "error: slurm_load_jobs error: Invalid job id specified\n"
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.1)
-    pytest.fail(f"no {what} within {seconds} seconds")
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
-
-
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[Slurm]:
-    import tempfile
-
     # a short path, since a socket's may have 107 bytes; munge wants its key beyond others' reach
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="slurm-") as name:
         cluster = Slurm(Path(name))
@@ -170,7 +143,7 @@ def slurm() -> Iterator[Slurm]:
             cluster.start()
             yield cluster
         finally:
-            cluster.stop()
+            stop(cluster.processes)
 
 
 def test_an_array_with_a_cancelled_and_resubmitted_task_makes_the_same_bytes(
@@ -209,16 +182,9 @@ def test_a_running_task_that_is_cancelled_stops_in_order(
 ) -> None:
     options = (10**6, "--img_size", 32, "--batch_size", 10, "--threads", 1)
     target = tmp_path / "out"
-    job = slurm.submit(
-        "--array=0-0",
-        "--ntasks=1",
-        "--cpus-per-task=1",
-        EXAMPLES / "slurm.sh",
-        photo,
-        target,
-        *options,
-    )
-    wait_for(lambda: list(target.glob("*.tar")), "a first tar")
+    asked = ("--array=0-0", "--ntasks=1", "--cpus-per-task=1")
+    job = slurm.submit(*asked, EXAMPLES / "slurm.sh", photo, target, *options)
+    wait_for(lambda: list(target.glob("*.tar")), "a first tar", 90)
     slurm.run("scancel", job)
     slurm.wait(job)
     log = f"{job}_0.log"
