@@ -22,11 +22,11 @@ from single_image_gen.draw.params import OPERATIONS, Jitter, Params
 from single_image_gen.engines import native
 from single_image_gen.engines import torchvision as reference
 from single_image_gen.engines.native.workspace import JOB
-from single_image_gen.photo.source import Source, SourceInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from single_image_gen.photo.source import Source
     from single_image_gen.recipe import Recipe
 
 SWEEP = os.environ.get("SINGLE_IMAGE_GEN_SWEEP") == "1"
@@ -38,11 +38,6 @@ REPLAY = Path(__file__).with_name("replay.c")
 FLAGS = shlex.split(
     "-std=c11 -D_POSIX_C_SOURCE=200809L -ffp-contract=off -fno-math-errno -Wno-psabi"
 )
-
-
-def source_of(pixels: np.ndarray) -> Source:
-    height, width, _ = pixels.shape
-    return Source(SourceInfo("photo", "/photo.png", width, height, "0" * 64), pixels)
 
 
 @lru_cache(maxsize=8)

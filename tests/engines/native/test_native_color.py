@@ -7,7 +7,8 @@ import itertools
 
 import numpy as np
 import pytest
-from native_cases import fidelity, params, picture, source_of
+from conftest import source_of
+from native_cases import fidelity, params, picture
 from PIL import Image, ImageEnhance
 from torchvision.transforms.v2 import functional as F
 

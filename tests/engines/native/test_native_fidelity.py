@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from conftest import source_of
 from native_cases import (
     ROOT,
     fidelity,
@@ -15,7 +16,6 @@ from native_cases import (
     picture,
     psnr,
     slow,
-    source_of,
 )
 from PIL import Image
 
@@ -264,18 +264,6 @@ def test_a_flat_color_stays_as_it_is(base: Recipe):
         sized = dataclasses.replace(recipe, img_size=side)
         pixels = native.render(source, draw_params(sized, source.size, 0, index), sized)
         assert (pixels == (250, 3, 128)).all()
-
-
-@RECIPES
-def test_flips_are_exact(crowded: Source, base: Recipe):
-    recipe = dataclasses.replace(base, img_size=77)
-    for index in range(4):
-        made = draw_params(recipe, crowded.size, 0, index)
-        plain = native.render(crowded, dataclasses.replace(made, hflip=False, vflip=False), recipe)
-        for hflip, vflip in ((True, False), (False, True), (True, True)):
-            flipped = dataclasses.replace(made, hflip=hflip, vflip=vflip)
-            expected = plain[:: -1 if vflip else 1, :: -1 if hflip else 1]
-            assert np.array_equal(native.render(crowded, flipped, recipe), expected)
 
 
 @RECIPES

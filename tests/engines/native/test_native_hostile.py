@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from conftest import source_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_cases import (
@@ -21,14 +22,12 @@ from native_cases import (
     params,
     picture,
     replay,
-    source_of,
     system_compiler,
     write_jobs,
 )
 
 from single_image_gen import PAPER, SCRIPT
 from single_image_gen.draw.geometry import Box
-from single_image_gen.draw.params import draw_params
 from single_image_gen.engines import native
 from single_image_gen.engines.native.levels import LevelTable
 from single_image_gen.engines.native.library import BAD_JOB, BAD_SOURCE, OK, Level, load_library
@@ -160,17 +159,6 @@ def test_any_bytes_as_a_job_give_a_result(doubles: list[float], integers: list[i
     integers[9] = integers[9] if integers[9] > 16384 else min(integers[9], MAX_SIDE)
     side = max(0, min(integers[9], MAX_SIDE))
     assert call(JOB.pack(*doubles, *integers), side) in (OK, BAD_JOB, *range(1, 48))
-
-
-@settings(max_examples=3000 if SWEEP else 300, deadline=None)
-@given(data=st.data())
-def test_a_plausible_job_with_one_implausible_field(data: st.DataObject):
-    recipe = data.draw(st.sampled_from([SCRIPT, PAPER]))
-    made = draw_params(recipe, SOURCE.size, 0, data.draw(st.integers(0, 99)))
-    fields = list(JOB.unpack(packed(made, dataclasses.replace(recipe, img_size=40))))
-    k = data.draw(st.integers(0, len(fields) - 1).filter(lambda k: k != SIDE))
-    fields[k] = data.draw(numbers if k < DOUBLES else counts)
-    assert call(JOB.pack(*fields), 40) in (OK, BAD_JOB, *range(1, 48))
 
 
 def call(job: bytes, side: int) -> int:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native_cases import SOURCES, params, picture, psnr, source_of, system_compiler
+from conftest import source_of
+from native_cases import SOURCES, params, picture, psnr, system_compiler
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT, Recipe
@@ -23,7 +24,7 @@ from single_image_gen.draw.geometry import Box
 from single_image_gen.draw.params import draw_params
 from single_image_gen.engines import choose_engine, load_engine, native
 from single_image_gen.engines.native import levels, library, workspace
-from single_image_gen.errors import EngineError, Notice
+from single_image_gen.errors import EngineError, Notice, UsageError
 from single_image_gen.photo.memory import SharedSources, open_sources
 
 RECIPES = pytest.mark.parametrize("base", [SCRIPT, PAPER], ids=["script", "paper"])
@@ -241,4 +242,6 @@ def test_a_library_of_another_version_is_refused(folder: Path):
 
 def test_the_library_is_available_here():
     assert choose_engine(None) == "native"
+    with pytest.raises(UsageError, match="engine must be one of native, torchvision, got 'magic'"):
+        choose_engine("magic")
     assert library.load_library().sig_kernel_version() == library.KERNEL_VERSION
