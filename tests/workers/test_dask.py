@@ -68,26 +68,20 @@ class Dask:
         self.processes.append(process)
         return process
 
-    def add_worker(self, threads: int) -> None:
-        options = ("--no-nanny", "--no-dashboard", "--local-directory", str(self.folder))
-        self.start("worker", self.address, "--nthreads", str(threads), *options)
-
-    def wait_for_workers(self, count: int) -> None:
-        from distributed import Client
-
-        with Client(self.address, timeout=20, set_as_default=False) as client:
-            if count:
-                client.wait_for_workers(count, timeout=60)
-
 
 @contextlib.contextmanager
 def dask_cluster(folder: Path, *threads: int, **settings: str) -> Iterator[Dask]:
     """A cluster with a worker for each number of threads."""
+    from distributed import Client
+
     cluster = Dask(folder, **settings)
     try:
+        options = ("--no-nanny", "--no-dashboard", "--local-directory", str(folder))
         for count in threads:
-            cluster.add_worker(count)
-        cluster.wait_for_workers(len(threads))
+            cluster.start("worker", cluster.address, "--nthreads", str(count), *options)
+        with Client(cluster.address, timeout=20, set_as_default=False) as client:
+            if threads:
+                client.wait_for_workers(len(threads), timeout=60)
         yield cluster
     finally:
         stop(cluster.processes)
@@ -231,10 +225,9 @@ def test_an_unreachable_scheduler_is_tried_with_a_notice_and_refused(
     capsys: pytest.CaptureFixture[str],
     how: str,
 ) -> None:
-    seconds = {"flag": 2.0, "variable": 1.0}[how]
-    monkeypatch.setattr(cluster_module, "CONNECT_SECONDS", seconds)
-    if how == "variable":  # once is enough for the notice's own second
-        monkeypatch.setattr(cluster_module, "SECONDS_UNTIL_NOTICE", 0.2)
+    monkeypatch.setattr(cluster_module, "CONNECT_SECONDS", 1.0)
+    # the test before waits for the notice's own second
+    monkeypatch.setattr(cluster_module, "SECONDS_UNTIL_NOTICE", 0.2)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))  # and does not listen
         address = f"tcp://127.0.0.1:{sock.getsockname()[1]}"
@@ -246,7 +239,7 @@ def test_an_unreachable_scheduler_is_tried_with_a_notice_and_refused(
     notice, error = capsys.readouterr().err.splitlines()
 
     assert code == 2
-    assert f"notice: trying the Dask scheduler {address}: up to {seconds:.0f} s" in notice
+    assert f"notice: trying the Dask scheduler {address}: up to 1 s" in notice
     assert f"the Dask scheduler {address} cannot be reached" in error
     assert not (tmp_path / "out").exists()
 

@@ -27,7 +27,6 @@ from support_tasks import (
     fail,
     grow,
     itself,
-    kill_the_worker,
     number,
     numbers,
     report_and_wait,
@@ -46,7 +45,6 @@ from single_image_gen.errors import (
     Notice,
     TargetLost,
     UsageError,
-    WorkerLost,
     WorkerUnfit,
 )
 from single_image_gen.make import generate as run
@@ -179,14 +177,6 @@ def test_an_error_of_a_task_comes_through_and_stops_the_others(
     assert log.stat().st_size == size
 
 
-def test_a_killed_worker_is_told_with_the_remedy() -> None:
-    with (
-        open_pool(Workers(2), 2, MANY) as pool,
-        pytest.raises(WorkerLost, match=r"killed \(SIGKILL\), most likely .* fewer --threads"),
-    ):
-        list(pool.run(work_of(), [kill_the_worker, *numbers(3)]))
-
-
 def test_a_worker_unpickles_the_work_once_so_that_sources_are_decoded_once() -> None:
     work = work_of()
     with open_pool(Workers(2), 20, MANY) as pool:
@@ -274,24 +264,19 @@ def test_workers_that_grow_by_large_sources_are_no_failure(
     assert not [warning for warning in recwarn if "worker" in str(warning.message)]
 
 
-def limited(limit: str, photo: Path, tmp_path: Path, *prefix: str) -> str:
-    """The last line on stderr of the program that is refused under a limit of the shell's."""
-    more = ("--targetpath", tmp_path / "out", "--threads", "2", "--num_imgs", "5000")
-    command = [*prefix, "sh", "-c", f'{limit} && exec "$@"', "sh", sys.executable]
-    command += ["-m", "single_image_gen", "--imgpath", photo, *more]
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no /dev/shm")
+def test_a_full_dev_shm_is_named_before_anything_is_written(photo: Path, tmp_path: Path) -> None:
+    full = "mount -t tmpfs -o size=4k tmpfs /dev/shm && head -c 4096 /dev/zero > /dev/shm/x"
+    command = ["unshare", "--mount", "sh", "-c", f'{full} && exec "$@"', "sh", sys.executable]
+    command += ["-m", "single_image_gen", "--imgpath", photo, "--targetpath", tmp_path / "out"]
+    command += ["--threads", "2", "--num_imgs", "5000"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(done.stderr)
     assert done.returncode == 2, done.stderr
     assert not (tmp_path / "out").exists()
-    return done.stderr.splitlines()[-1]
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
-@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no /dev/shm")
-def test_a_full_dev_shm_is_named_before_anything_is_written(photo: Path, tmp_path: Path) -> None:
-    full = "mount -t tmpfs -o size=4k tmpfs /dev/shm && head -c 4096 /dev/zero > /dev/shm/x"
-    message = limited(full, photo, tmp_path, "unshare", "--mount")
+    message = done.stderr.splitlines()[-1]
     assert "No space left on device in /dev/shm" in message
     assert "--backend threading" in message
 

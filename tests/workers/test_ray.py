@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import socket
 import subprocess
@@ -156,22 +157,15 @@ def test_a_pool_streams_results_and_tells_errors_apart(head: str, tmp_path: Path
     assert found["taken"] <= 4, "two for each CPU"
     assert found["numbers"] == list(range(40))
     assert found["error"] == ["LookupError", "of a task"]
-    host = socket.gethostname()
-    name, message = found["files"]
-    assert name == "WorkerUnfit"
-    assert f"the worker on {host}: " in message
-    assert "same paths" in message
-    name, message = found["versions"]
-    assert name == "WorkerUnfit"
-    assert "numpy: none there, 0 here" in message
-    name, message = found["missing"]
-    assert name == "WorkerUnfit"
-    assert "No module named 'only_here'" in message
-    assert "install it there too" in message
-    name, message = found["killed"]
-    assert name == "WorkerLost"
-    assert "a worker of the Ray cluster was lost" in message
-    assert "memory ran out" in message
+    for what, kind, told in (
+        ("files", "WorkerUnfit", f"the worker on {socket.gethostname()}: .*same paths"),
+        ("versions", "WorkerUnfit", "numpy: none there, 0 here"),
+        ("missing", "WorkerUnfit", "No module named 'only_here'.*install it there too"),
+        ("killed", "WorkerLost", "a worker of the Ray cluster was lost.*memory ran out"),
+    ):
+        name, message = found[what]
+        assert name == kind
+        assert re.search(told, message)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def index(variable: str, *values: int | str, **more: str) -> list[Environ]:
     return [{variable: str(value), **more} for value in values]
 
 
+NO_RANKS = {"OMPI_COMM_WORLD_RANK": "", "OMPI_COMM_WORLD_SIZE": "", "RANK": "-1", "WORLD_SIZE": ""}
 BATCH_SCRIPT = {"SLURM_JOB_ID": "17", "SLURM_PROCID": "0", "ENVIRONMENT": "BATCH"}
 
 # The environments of all the tasks of a job, which together make each image exactly once.
@@ -116,16 +117,7 @@ EXACT: dict[str, list[Environ]] = {
     # what is left over from another scheduler is not read
     "slurm array, beside a rank that is none": array([0, 1], RANK="x", WORLD_SIZE="1"),
     "slurm array, beside a rank beyond its world": array([0, 1], RANK="7", WORLD_SIZE="4"),
-    "srun, beside ranks that are none": [
-        {
-            **e,
-            "OMPI_COMM_WORLD_RANK": "",
-            "OMPI_COMM_WORLD_SIZE": "",
-            "RANK": "-1",
-            "WORLD_SIZE": "",
-        }
-        for e in srun(3)
-    ],
+    "srun, beside ranks that are none": [{**NO_RANKS, **e} for e in srun(3)],
     "open mpi, beside a rank that is none": openmpi(2, RANK="x", WORLD_SIZE="2"),
     "lsf without an array": index("LSB_JOBINDEX", 0, LSB_JOBID="3"),
     "sge without an array": index("SGE_TASK_ID", "undefined", SGE_TASK_LAST="undefined"),
@@ -244,14 +236,9 @@ def test_what_was_found_is_told(tasks: list[Environ]) -> None:
         assert parse_shard("auto", environ) == shard
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("0/1", (0, 1)), ("0/3", (0, 3)), ("2/3", (2, 3)), ("007/100", (7, 100))],
-)
-def test_explicit_shards(text: str, expected: tuple[int, int]) -> None:
-    shard = parse_shard(text, {})
-
-    assert (shard.number, shard.count) == expected
+@pytest.mark.parametrize("text", ["0/1", "0/3", "2/3", "007/100"])
+def test_explicit_shards(text: str) -> None:
+    assert parse_shard(text, {}) == Shard(*map(int, text.split("/")), "--shard")
 
 
 @pytest.mark.parametrize(

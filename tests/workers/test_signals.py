@@ -186,10 +186,7 @@ def test_ctrl_c_ends_within_two_seconds_in_three_lines_however_often_it_is_press
     run.check_nothing_lives_on()
 
 
-@pytest.mark.parametrize(
-    ("threads", "delay"),
-    [(1, 0.0), (1, 0.6), (2, 0.15)],
-)
+@pytest.mark.parametrize(("threads", "delay"), [(1, 0.0), (1, 0.6), (2, 0.15)])
 def test_ctrl_c_at_any_time(source: Path, tmp_path: Path, threads: int, delay: float) -> None:
     """During the imports, and in a run without worker processes."""
     run = Run(source, tmp_path / "out", *MANY, "--threads", threads)
