@@ -1,6 +1,7 @@
-"""The torchvision engine does what the recipes say, against numpy written out by hand (but hue).
+"""The torchvision engine does what the recipes say.
 
-Where things come from (not how they are rounded) is asked of every engine.
+Where things come from (not how they are rounded) is asked of every engine, against numpy written out
+by hand; how they are resampled and colored is Pillow's and torchvision's own, to the bit.
 
 The probe is an image of coordinates: red grows evenly with x, green with y, and blue is full
 everywhere. So each output pixel tells where in the source it came from, and blue tells whether it
@@ -203,16 +204,6 @@ def test_paper_turns_the_source_about_the_regions_centre_then_crops(
     ramp.assert_seen(pixels, x, y, inside)
 
 
-def test_a_positive_angle_turns_clockwise() -> None:
-    pixels = photo_pixels(32, 32)
-    whole = Box(0, 0, 32, 32)
-    turned = render(
-        source_of(pixels), params_for(whole, whole, angle=90.0), replace(PAPER, img_size=32)
-    )
-    # numpy counts its quarter turns against the clock; a quarter turn needs no interpolation
-    assert np.abs(turned.astype(int) - np.rot90(pixels, -1)).max() <= 1
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("recipe", [SCRIPT, PAPER], ids=["script", "paper"])
 def test_flips_come_after_the_geometry(recipe: Recipe, engine: str) -> None:
@@ -336,44 +327,19 @@ def test_pillows_limit_for_files_does_not_bound_crops(
 # --- color
 
 
-def truncated(levels: np.ndarray) -> np.ndarray:
-    """Clipped to a byte, then cut off: how PIL stores a blend."""
-    return np.clip(levels, 0, 255).astype(np.uint8)
-
-
-def blend(other: np.ndarray | int, pixels: np.ndarray, factor: float) -> np.ndarray:
-    other, pixels = np.asarray(other, np.float32), pixels.astype(np.float32)
-    return truncated(other + np.float32(factor) * (pixels - other))
-
-
-def luma(pixels: np.ndarray) -> np.ndarray:
-    """ITU-R 601-2 in 16-bit fixed point, rounded: (H, W)."""
-    return ((pixels.astype(np.int64) @ (19595, 38470, 7471) + 0x8000) >> 16).astype(np.uint8)
-
-
-def brightness(pixels: np.ndarray, factor: float) -> np.ndarray:
-    return blend(0, pixels, factor)
-
-
-def contrast(pixels: np.ndarray, factor: float) -> np.ndarray:
-    return blend(int(luma(pixels).mean() + 0.5), pixels, factor)
-
-
-def saturation(pixels: np.ndarray, factor: float) -> np.ndarray:
-    return blend(luma(pixels)[..., None], pixels, factor)
-
-
-def hue(pixels: np.ndarray, shift: float) -> np.ndarray:
-    """Torchvision's, which defines it."""
-    return np.array(F.adjust_hue(Image.fromarray(pixels), shift))
-
-
-BY_HAND: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
-    "brightness": brightness,
-    "contrast": contrast,
-    "saturation": saturation,
-    "hue": hue,
+ADJUST: dict[str, Callable[[Image.Image, float], Image.Image]] = {
+    "brightness": F.adjust_brightness,
+    "contrast": F.adjust_contrast,
+    "saturation": F.adjust_saturation,
+    "hue": F.adjust_hue,
 }
+
+
+def adjusted(pixels: np.ndarray, operation: str, value: float) -> np.ndarray:
+    """As torchvision's ColorJitter defines it."""
+    return np.array(ADJUST[operation](Image.fromarray(pixels), value))
+
+
 COLORS = np.random.default_rng(8).integers(0, 256, (64, 64, 3), np.uint8)
 COLORS[:8] = 0
 COLORS[8:16] = 255
@@ -399,12 +365,9 @@ NEUTRAL = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
         *itertools.product(["hue"], [-0.5, -0.1, -0.003, 0.0, 0.05, 0.1, 0.5]),
     ],
 )
-def test_a_color_operation_is_its_definition(operation: str, value: float) -> None:
+def test_a_color_operation_is_torchvisions(operation: str, value: float) -> None:
     jitter = Jitter(**{**NEUTRAL, operation: value}, order=(operation,))
-    got = jittered(COLORS, jitter).astype(int)
-    difference = np.abs(got - BY_HAND[operation](COLORS, value))
-    # equal here; where a machine fuses its sums, they may fall on the other side of a whole level
-    assert (difference > 0).mean() < 0.003
+    assert np.array_equal(jittered(COLORS, jitter), adjusted(COLORS, operation, value))
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(OPERATIONS)), ids="-".join)
@@ -414,14 +377,12 @@ def test_jitter_applies_its_operations_in_the_drawn_order(order: tuple[str, ...]
     pixels = photo_pixels(48, 48)
     expected = pixels
     for operation in order:
-        expected = BY_HAND[operation](expected, getattr(jitter, operation))
-    difference = np.abs(jittered(pixels, jitter).astype(int) - expected)
-    assert (difference > 2).mean() < 0.01
-    assert difference.mean() < 0.05
+        expected = adjusted(expected, operation, getattr(jitter, operation))
+    assert np.array_equal(jittered(pixels, jitter), expected)
 
     other = pixels
     for operation in (*order[1:], order[0]):
-        other = BY_HAND[operation](other, getattr(jitter, operation))
+        other = adjusted(other, operation, getattr(jitter, operation))
     assert np.abs(expected.astype(int) - other).mean() > 0.5
 
 
@@ -435,4 +396,4 @@ def test_jitter_comes_after_the_black_corners() -> None:
     plain = render(source, params, recipe)
     assert (plain == 0).all(-1).mean() > 0.01
     with_jitter = render(source, replace(params, jitter=jitter), recipe)
-    assert np.abs(with_jitter.astype(int) - contrast(plain, 0.5)).max() <= 1
+    assert np.array_equal(with_jitter, adjusted(plain, "contrast", 0.5))

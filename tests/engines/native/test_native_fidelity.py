@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from conftest import source_of
-from native_cases import (
-    ROOT,
-    fidelity,
-    params,
-    picture,
-    psnr,
-    slow,
-)
+from native_cases import ROOT, fidelity, params, picture, psnr, slow
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT, Recipe

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import source_of
-from native_cases import SOURCES, params, picture, psnr, system_compiler
+from native_cases import FLAGS, SOURCES, params, picture, psnr, system_compiler
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT, Recipe
@@ -225,17 +225,8 @@ def test_a_library_of_another_version_is_refused(folder: Path):
     shutil.copytree(SOURCES, copy)
     header = copy / "native.h"
     header.write_text(header.read_text().replace("SIG_KERNEL_VERSION 1", "SIG_KERNEL_VERSION 99"))
-    command = [
-        *system_compiler(),
-        "-std=c11",
-        "-D_POSIX_C_SOURCE=200809L",
-        "-shared",
-        "-fPIC",
-        "-w",
-    ]
-    subprocess.run(
-        [*command, *map(str, copy.glob("*.c")), "-o", str(folder / "kernel.so")], check=True
-    )
+    command = [*system_compiler(), *FLAGS, "-shared", "-fPIC", "-w", *map(str, copy.glob("*.c"))]
+    subprocess.run([*command, "-o", str(folder / "kernel.so")], check=True)
     assert "99" in refusal()
     assert "install the package again" in refusal()
 
