@@ -68,14 +68,6 @@ def test_workers_make_the_same_items(method: str, dataset: SingleImageDataset) -
     assert torch.cat([targets for _, targets in batches]).tolist() == [k % 3 for k in range(30)]
 
 
-def test_shuffling_changes_the_order_and_nothing_else(dataset: SingleImageDataset) -> None:
-    generator = torch.Generator().manual_seed(3)
-    shuffled = [image for image, _ in DataLoader(dataset, shuffle=True, generator=generator)]
-    assert sorted(image.numpy().tobytes() for image in shuffled) == sorted(
-        image.numpy().tobytes() for image, _ in dataset
-    )
-
-
 def test_indices_count_from_both_ends_and_end(dataset: SingleImageDataset) -> None:
     assert len(dataset) == 30
     assert torch.equal(dataset[-1][0], dataset[29][0])

@@ -84,16 +84,6 @@ def test_a_sample_does_not_depend_on_the_range_it_is_made_in() -> None:
     assert list(make_samples(SPEC, SOURCES, RENDER, range(0))) == []
 
 
-def test_samples_differ() -> None:
-    jpegs = {sample.jpeg for sample in make_samples(SPEC, SOURCES, RENDER, range(40))}
-    assert len(jpegs) == 40
-
-
-def test_the_number_of_images_and_the_format_change_no_image() -> None:
-    other = replace(SPEC, num_imgs=10**9, format="webdataset", batch_size=7)
-    assert make_sample(other, SOURCES, RENDER, 12) == make_sample(SPEC, SOURCES, RENDER, 12)
-
-
 # --- the sources themselves
 
 

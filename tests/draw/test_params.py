@@ -330,24 +330,6 @@ def test_half_turns_leave_the_whole_region_and_quarter_turns_leave_it_standing()
         assert upright(Box(0, 0, 640, 480), angle, 0) == Box(80, -80, 480, 640)
 
 
-@pytest.mark.parametrize("size", [(640, 480), (99, 1001), (31, 17)], ids=str)
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"deg": 180.0, "shear": 40.0}, {"cropfirst": True, "deg": 90.0}],
-    ids=["paper", "any angle, shear", "first crop"],
-)
-def test_no_crop_of_the_paper_recipe_leaves_the_source(
-    changes: dict[str, Any], size: tuple[int, int]
-) -> None:
-    recipe = replace(PAPER, **changes)
-    for u in uniforms(2, 0, 300):
-        p = params_of(recipe, size, u)
-        assert farthest_outside(p.crop, p.region, p.angle, p.shear) < 1e-6
-        assert p.region.left >= 0
-        assert p.region.left + p.region.width <= size[0]
-        assert p.region.top + p.region.height <= size[1]
-
-
 # --- what cannot fit
 
 
