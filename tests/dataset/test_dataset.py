@@ -227,13 +227,6 @@ def test_a_view_depends_on_its_index_and_number_alone(recipe, photos: Path) -> N
     assert four.params(-1, 2) == four.params(11, 2)
 
 
-def test_ablations_leave_the_other_draws_of_a_view(photos: Path) -> None:
-    full = SingleImageDataset(photos, recipe=replace(SCRIPT, jitter=1.0), length=50)
-    less = SingleImageDataset(photos, recipe=replace(SCRIPT, jitter=0.0), length=50)
-    for index in range(50):
-        assert replace(full.params(index, 1), jitter=None) == less.params(index, 1)
-
-
 def test_the_views_of_a_source_itself_begin_with_it(photos: Path) -> None:
     recipe = replace(SCRIPT, img_size=16)
     plain = SingleImageDataset(photos, recipe=recipe, length=9, views=2)

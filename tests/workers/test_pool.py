@@ -27,6 +27,7 @@ from support_tasks import (
     fail,
     grow,
     itself,
+    kill_the_worker,
     number,
     numbers,
     report_and_wait,
@@ -45,6 +46,7 @@ from single_image_gen.errors import (
     Notice,
     TargetLost,
     UsageError,
+    WorkerLost,
     WorkerUnfit,
 )
 from single_image_gen.make import generate as run
@@ -175,6 +177,14 @@ def test_an_error_of_a_task_comes_through_and_stops_the_others(
     size = log.stat().st_size
     time.sleep(0.2)
     assert log.stat().st_size == size
+
+
+def test_a_killed_worker_is_told_with_the_remedy() -> None:
+    with (
+        open_pool(Workers(2), 2, MANY) as pool,
+        pytest.raises(WorkerLost, match=r"killed \(SIGKILL\), most likely .* fewer --threads"),
+    ):
+        list(pool.run(work_of(), [kill_the_worker, *numbers(3)]))
 
 
 def test_a_worker_unpickles_the_work_once_so_that_sources_are_decoded_once() -> None:
