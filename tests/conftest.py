@@ -38,6 +38,12 @@ def encode_rgb(pixels: np.ndarray, quality: int) -> bytes:
     return encode_jpeg(np.ascontiguousarray(pixels[..., ::-1]), quality)
 
 
+def source_of(pixels: np.ndarray, name: str = "photo") -> Source:
+    """A decoded source of these (height, width, 3) pixels."""
+    height, width, _ = pixels.shape
+    return Source(SourceInfo(name, f"/{name}.png", width, height, "0" * 64), pixels)
+
+
 def generate(imgpath: object, targetpath: object, **options: object) -> Summary:
     """`single_image_gen.generate` with the fields of Workers and RunOptions as keywords.
 
@@ -76,12 +82,6 @@ def _photo_pixels(width: int, height: int, seed: int) -> np.ndarray:
         wave = np.sin(x[box] * rng.uniform(0.05, 0.6) + y[box] * rng.uniform(-0.6, 0.6))
         pixels[box][inside] = (rng.uniform(0, 255, 3) + 40 * wave[..., None])[inside]
     return np.clip(pixels + rng.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8)
-
-
-def source_of(pixels: np.ndarray, name: str = "photo") -> Source:
-    """A decoded source of these (height, width, 3) pixels."""
-    height, width, _ = pixels.shape
-    return Source(SourceInfo(name, f"/{name}.png", width, height, "0" * 64), pixels)
 
 
 @pytest.fixture(scope="module")
