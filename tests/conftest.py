@@ -7,13 +7,16 @@ import ctypes
 import functools
 import gc
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import time
+import warnings
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -21,6 +24,7 @@ import pytest
 from PIL import Image
 
 import single_image_gen
+from single_image_gen.cli.main import main
 from single_image_gen.dataset.sample import encode_jpeg
 from single_image_gen.make.run import RunOptions
 from single_image_gen.photo.source import Source, SourceInfo
@@ -28,7 +32,7 @@ from single_image_gen.target.metadata import digest_of
 from single_image_gen.workers import Workers, pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from single_image_gen.make.generate import Summary
 
@@ -127,6 +131,48 @@ def program(*arguments: object, **options: object) -> subprocess.CompletedProces
         timeout=300,
         **options,
     )
+
+
+@pytest.fixture
+def hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """`datasets.load_dataset`, without the network and with a cache of the test's own."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        datasets = pytest.importorskip("datasets")
+    return functools.partial(datasets.load_dataset, cache_dir=str(tmp_path / "cache"))
+
+
+class Done(NamedTuple):
+    """What the program answered: its exit code, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(*arguments: object) -> Done:
+    """The program in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([str(argument) for argument in arguments])
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def refused(*arguments: object, warned: bool = False) -> str:
+    """The one line, without the program's name, with which it refuses the arguments, soon.
+
+    Only if `warned`, there may be warnings beside it.
+    """
+    began = time.process_time()
+    done = run(*arguments)
+    assert time.process_time() - began < 5
+    assert (done.code, done.out) == (2, ""), done
+    lines = [line for line in done.err.splitlines() if not (warned and ": warning: " in line)]
+    assert len(lines) == 1, done
+    assert done.err.endswith("\n")
+    assert lines[0].startswith("single-image-gen: error: ")
+    return lines[0].removeprefix("single-image-gen: error: ")
 
 
 @contextlib.contextmanager

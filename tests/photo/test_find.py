@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import bound_by_permissions, generate, photo_pixels
@@ -22,6 +22,7 @@ from single_image_gen.photo.find import (
 from single_image_gen.recipe import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SMALL = Recipe(img_size=8)
@@ -194,18 +195,13 @@ def test_labels_are_one_number_everywhere(misread: Path, tmp_path: Path) -> None
 @pytest.mark.filterwarnings("ignore")  # of the reader's own dependencies
 @pytest.mark.parametrize("layout", ["folder", "webdataset"])
 def test_hugging_face_finds_every_image_with_its_label(
-    layout: str, misread: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    layout: str, misread: Path, tmp_path: Path, hugging_face: Callable[..., Any]
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    datasets = pytest.importorskip("datasets")
     target = tmp_path / "out"
     generate(misread, target, recipe=SMALL, num_imgs=48, format=layout, threads=1)
     classes = SingleImageDataset(misread, recipe=SMALL).classes
-    if layout == "folder":
-        kind, where = "imagefolder", {"data_dir": str(target / "train")}
-    else:
-        kind, where = "webdataset", {"data_dir": str(target)}
-    loaded = datasets.load_dataset(kind, **where, cache_dir=str(tmp_path / "cache"))
+    kind, below = ("imagefolder", "train") if layout == "folder" else ("webdataset", "")
+    loaded = hugging_face(kind, data_dir=str(target / below))
     assert list(loaded) == ["train"]
     rows = loaded["train"]
     assert len(rows) == 48
