@@ -9,12 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from conftest import generate, photo_pixels
+from conftest import generate
 from PIL import Image
 
 from single_image_gen import SCRIPT
 from single_image_gen.target.metadata import digest_of
-from single_image_gen.workers.shard import parse_shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,21 +35,6 @@ def make(photos: Path, target: Path, **options: object) -> Path:
     options = {"num_imgs": COUNT, "batch_size": BATCH, "recipe": recipe, "threads": 1, **options}
     generate(photos, target, **options)
     return target
-
-
-def make_all(root: Path) -> dict[str, Path]:
-    """The sources `one` and `two`; of them a folder, tars, and a folder without batch 1."""
-    photos = root / "photos"
-    photos.mkdir()
-    for k, name in enumerate(("one", "two")):
-        Image.fromarray(photo_pixels(120, 90, seed=k)).save(photos / f"{name}.png")
-    kinds = {
-        "folder": {},
-        "tars": {"format": "webdataset"},
-        "half": {"shard": parse_shard("0/2", {})},
-    }
-    made = {name: make(photos, root / name, **more) for name, more in kinds.items()}
-    return {"photos": photos, **made}
 
 
 def flip(path: Path, at: int) -> None:

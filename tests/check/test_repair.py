@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import snapshot, tree_hash
-from damage import (
+from conftest import refused, run, snapshot, tree_hash
+
+from check.damage import (
     COUNT,
     SHARD,
     WORK,
@@ -23,33 +24,15 @@ from damage import (
     flip,
     flip_member,
     make,
-    make_all,
     patch,
     put_away,
 )
-
 from single_image_gen.check.repair import repair
 from single_image_gen.check.verify import verify
-from single_image_gen.cli.main import main
 from single_image_gen.target.files import Target
 from single_image_gen.target.lock import RunLock
 
 SLOW = os.environ.get("SINGLE_IMAGE_GEN_SLOW") == "1"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return make_all(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def folder(made: dict[str, Path], tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made["folder"], tmp_path / "folder"))
-
-
-@pytest.fixture
-def tars(made: dict[str, Path], tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made["tars"], tmp_path / "tars"))
 
 
 @pytest.mark.parametrize(
@@ -74,18 +57,15 @@ def tars(made: dict[str, Path], tmp_path: Path) -> Path:
     ],
 )
 def test_a_repair_says_what_it_made_again_and_what_it_kept(
-    kind: str, damage, made_again: int, kept: int, made: dict[str, Path], tmp_path: Path, capsys
+    kind: str, damage, made_again: int, kept: int, target: Path, tmp_path: Path
 ) -> None:
-    target = Path(shutil.copytree(made[kind], tmp_path / "target"))
     damage(target)
     before = Path(shutil.copytree(target, tmp_path / "before"))
-    main(["verify", str(target), "--repair"])
-    assert f" ({made_again} made again, {kept} intact ones kept)" in capsys.readouterr().out
-    main(["verify", str(before), "--repair", "--json"])
-    value = json.loads(capsys.readouterr().out)
+    printed = run("verify", target, "--repair").out
+    assert f" ({made_again} made again, {kept} intact ones kept)" in printed
+    value = json.loads(run("verify", before, "--repair", "--json").out)
     assert (value["made"], value["kept"]) == (made_again, kept)
-    main(["verify", str(before)])
-    assert "made again" not in capsys.readouterr().out
+    assert "made again" not in run("verify", before).out
 
 
 @pytest.mark.parametrize("lost_record", [False, True])
@@ -93,9 +73,8 @@ def test_a_repair_says_what_it_made_again_and_what_it_kept(
     ("kind", "place"), [("folder", patch(9)), ("folder", "train/two"), ("tars", SHARD)]
 )
 def test_what_is_in_the_place_of_a_file_or_folder_stays(
-    kind: str, place: str, lost_record: bool, made: dict[str, Path], tmp_path: Path
+    kind: str, place: str, lost_record: bool, made: dict[str, Path], target: Path
 ) -> None:
-    target = Path(shutil.copytree(made[kind], tmp_path / kind))
     put_away(target / place)
     if place == "train/two":
         (target / place).write_bytes(b"mine")
@@ -103,11 +82,11 @@ def test_what_is_in_the_place_of_a_file_or_folder_stays(
         (target / place / "mine").mkdir(parents=True)
     if lost_record:
         edit_lines(target, lambda r: r.pop(0 if place != SHARD else 1))
-    assert main(["verify", str(target), "--repair"]) == 1
+    assert run("verify", target, "--repair").code == 1
     assert (target / place).is_file() or (target / place / "mine").is_dir()
     assert not (target / WORK).exists()
     (target / place).unlink() if place == "train/two" else shutil.rmtree(target / place)
-    assert main(["verify", str(target), "--repair"]) == 0
+    assert run("verify", target, "--repair").code == 0
     assert tree_hash(target) == tree_hash(made[kind])
 
 
@@ -117,7 +96,7 @@ def test_a_link_in_the_place_of_a_class_is_not_followed(folder: Path) -> None:
     (elsewhere / Path(patch(1)).name).unlink()
     edit_lines(folder, lambda r: r.pop(1))
     before = snapshot(elsewhere)
-    assert main(["verify", str(folder), "--repair"]) == 1
+    assert run("verify", folder, "--repair").code == 1
     assert snapshot(elsewhere) == before
     report = verify(folder)
     assert report.unrecorded == (range(16, 32),)
@@ -128,7 +107,7 @@ def test_a_link_in_the_place_of_a_class_is_not_followed(folder: Path) -> None:
 
 
 def test_a_moved_or_changed_source_is_asked_for_and_nothing_is_written(
-    tmp_path: Path, made: dict[str, Path], capsys
+    tmp_path: Path, made: dict[str, Path]
 ) -> None:
     mine = Path(shutil.copytree(made["photos"], tmp_path / "photos"))
     target = make(mine, tmp_path / "out")
@@ -137,41 +116,37 @@ def test_a_moved_or_changed_source_is_asked_for_and_nothing_is_written(
     damaged = snapshot(target)
     shutil.copytree(mine, tmp_path / "moved")
     shutil.copy(mine / "one.png", mine / "two.png")
-    assert main(["verify", str(target), "--repair"]) == 2
-    assert "SHA-256" in capsys.readouterr().err
+    assert "SHA-256" in refused("verify", target, "--repair")
     assert snapshot(target) == damaged
     shutil.rmtree(mine)
-    assert main(["verify", str(target), "--repair"]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
+    error = refused("verify", target, "--repair")
     assert "two.png" in error
     assert "--imgpath" in error
     assert snapshot(target) == damaged
     (tmp_path / "moved/two.png").rename(tmp_path / "moved/renamed.png")
-    assert main(["verify", str(target), "--repair", "--imgpath", str(tmp_path / "moved")]) == 0
+    assert run("verify", target, "--repair", "--imgpath", tmp_path / "moved").code == 0
     assert snapshot(target) == whole
 
 
 @pytest.mark.parametrize("kind", ["folder", "tars"])
 def test_other_versions_put_back_only_what_has_its_recorded_checksum(
-    kind: str, made: dict[str, Path], tmp_path: Path
+    kind: str, target: Path
 ) -> None:
-    target = Path(shutil.copytree(made[kind], tmp_path / kind))
     versions = json.loads((target / "dataset.json").read_text())["versions"]
     edit_dataset(target, signed=True, versions={**versions, "opencv": "0.1"})
     whole = snapshot(target)
     file = target / (patch(3) if kind == "folder" else "train-000000.tar")
     flip(file, 700 if kind == "folder" else 3000)
-    assert main(["verify", str(target), "--repair"]) == 0
+    assert run("verify", target, "--repair").code == 0
     assert snapshot(target) == whole
     flip(file, 700 if kind == "folder" else 3000)
     edit_lines(target, lambda r: r.pop(0))
     damaged = snapshot(target)
-    assert main(["verify", str(target), "--repair"]) == 1
+    assert run("verify", target, "--repair").code == 1
     assert snapshot(target) == damaged
     edit_lines(target, lambda r: r[0].update(digest="0" * 64, crc32="0" * 128))
     damaged = snapshot(target)
-    assert main(["verify", str(target), "--repair"]) == 1
+    assert run("verify", target, "--repair").code == 1
     assert snapshot(target) == damaged
 
 
@@ -214,19 +189,14 @@ def test_a_repair_that_was_killed_can_be_repeated(
     changes = random.Random(trial).choice((0, 1, 2, 3, 5, 8, 20, 60, 100))
     killed = subprocess.run([sys.executable, "-c", KILLED, str(changes), target], check=False)
     assert killed.returncode in (-signal.SIGKILL, 0)
-    assert main(["verify", str(target), "--repair"]) == 0
+    assert run("verify", target, "--repair").code == 0
     assert snapshot(target) == snapshot(made[kind])
 
 
 @pytest.mark.parametrize("kind", ["folder", "tars"])
 def test_a_repair_without_room_ends_in_one_line_and_can_be_repeated(
-    kind: str,
-    made: dict[str, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    kind: str, made: dict[str, Path], target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = Path(shutil.copytree(made[kind], tmp_path / kind))
     (target / (SHARD if kind == "tars" else patch(12))).unlink()
     edit_lines(target, lambda r: r.pop(0))
     damaged = snapshot(target)
@@ -236,27 +206,23 @@ def test_a_repair_without_room_ends_in_one_line_and_can_be_repeated(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
         context.setattr(os, "replace", full)
-        assert main(["verify", str(target), "--repair"]) == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "No space left on device" in error
+        done = run("verify", target, "--repair")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "No space left on device" in done.err
     assert snapshot(target) == damaged
-    assert main(["verify", str(target), "--repair"]) == 0
+    assert run("verify", target, "--repair").code == 0
     assert snapshot(target) == snapshot(made[kind])
 
 
-def test_a_repair_beside_a_run_is_refused(folder: Path, capsys) -> None:
+def test_a_repair_beside_a_run_is_refused(folder: Path) -> None:
     flip(folder / patch(3), 400)
     with Target(str(folder)) as target, RunLock(target) as lock:
         lock.acquire_shared()
         before = snapshot(folder)
-        capsys.readouterr()
-        assert main(["verify", str(folder), "--repair"]) == 2
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
+        error = refused("verify", folder, "--repair")
         assert "a run or another repair is at work there" in error
         assert snapshot(folder) == before
-    assert main(["verify", str(folder), "--repair"]) == 0
+    assert run("verify", folder, "--repair").code == 0
 
 
 def test_two_repairs_at_once_leave_a_whole_dataset(folder: Path, made: dict[str, Path]) -> None:
@@ -270,9 +236,8 @@ def test_two_repairs_at_once_leave_a_whole_dataset(folder: Path, made: dict[str,
 
 
 def test_a_repair_of_what_a_run_has_finished_since_is_no_harm(
-    made: dict[str, Path], tmp_path: Path
+    made: dict[str, Path], half: Path
 ) -> None:
-    half = Path(shutil.copytree(made["half"], tmp_path / "half"))
     flip(half / patch(3), 400)
     report = verify(half)
     make(made["photos"], half)
