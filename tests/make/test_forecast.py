@@ -9,12 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from conftest import generate, photo_pixels
+from conftest import generate, photo_pixels, refused, run, snapshot
 from PIL import Image
 
 import single_image_gen.make.forecast
 from single_image_gen import PAPER, SCRIPT
-from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.engines import load_engine
 from single_image_gen.make.forecast import FreeSpace, check_free_space, forecast
@@ -26,12 +25,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+Flags = tuple[object, ...]
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     for k, name in enumerate(("one", "two")):
         Image.fromarray(photo_pixels(320, 240, seed=k)).save(folder / f"{name}.png")
     return folder
+
+
+@pytest.fixture
+def flags(photos: Path, tmp_path: Path) -> Flags:
+    """Of a dataset of both photographs."""
+    return ("--imgpath", photos, "--targetpath", tmp_path)
 
 
 class Statvfs(NamedTuple):
@@ -98,11 +106,10 @@ def test_the_time_foretold_is_that_of_its_workers(photos: Path, tmp_path: Path) 
     assert 1e-5 < foretold.image_seconds < 0.1
 
 
-def test_a_dry_run_prints_the_plan_and_writes_nothing(photos: Path, tmp_path: Path, capsys) -> None:
-    target = tmp_path / "out"
-    arguments = ["--imgpath", str(photos), "--targetpath", str(target), "--num_imgs", "1000"]
-    assert main([*arguments, "--img-size", "32", "--shard", "1/3", "--dry-run"]) == 0
-    printed = capsys.readouterr().out
+def test_a_dry_run_prints_the_plan_and_writes_nothing(photos: Path, tmp_path: Path) -> None:
+    flags = ("--imgpath", photos, "--targetpath", tmp_path / "out", "--num_imgs", 1000)
+    code, printed, _ = run(*flags, "--img-size", 32, "--shard", "1/3", "--dry-run")
+    assert code == 0
     assert "1,000 images of 32 x 32 pixels from 2 sources" in printed
     assert "to do: 336 images in 21 batches of up to 16 (shard 1/3)" in printed
     assert re.search(r"size: about [\d.]{4,} kB in \d+ files", printed)
@@ -112,42 +119,33 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(photos: Path, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def snapshot(target: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for path in target.rglob("*")}
-
-
 def test_a_dry_run_counts_what_is_missing_in_the_target(
-    photos: Path, tmp_path: Path, capsys
+    photos: Path, tmp_path: Path, flags: Flags
 ) -> None:
     options = {"recipe": replace(SCRIPT, img_size=8), "batch_size": 16, "threads": 1}
     generate(photos, tmp_path, num_imgs=64, shard=parse_shard("0/2", {}), **options)
     before = snapshot(tmp_path)
-    arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--dry_run"]
-    arguments += ["--img_size", "8", "--batch_size", "16", "--threads", "1"]
-    assert main([*arguments, "--num_imgs", "64"]) == 0
-    assert "32 images in 2 batches of up to 16; 32 already there" in capsys.readouterr().out
-    assert main([*arguments, "--num_imgs", "80"]) == 0
-    assert "48 images in 3 batches" in capsys.readouterr().out
-    assert main([*arguments, "--num_imgs", "64", "--overwrite"]) == 0
-    assert "64 images in 4 batches" in capsys.readouterr().out
+    flags += ("--dry_run", "--img_size", 8, "--batch_size", 16, "--threads", 1, "--num_imgs")
+    assert "32 images in 2 batches of up to 16; 32 already there" in run(*flags, 64).out
+    assert "48 images in 3 batches" in run(*flags, 80).out
+    assert "64 images in 4 batches" in run(*flags, 64, "--overwrite").out
     assert snapshot(tmp_path) == before
 
 
-def test_a_dry_run_refuses_what_the_run_would_refuse(photos: Path, tmp_path: Path, capsys) -> None:
+def test_a_dry_run_refuses_what_the_run_would_refuse(
+    photos: Path, tmp_path: Path, flags: Flags
+) -> None:
     generate(photos, tmp_path, recipe=replace(SCRIPT, img_size=8), num_imgs=16, threads=1)
-    arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "16"]
-    assert main([*arguments, "--img_size", "9", "--dry_run"]) == 2
-    assert "img_size: 8 there, 9 asked for" in capsys.readouterr().err
+    line = refused(*flags, "--num_imgs", 16, "--img_size", 9, "--dry_run")
+    assert "img_size: 8 there, 9 asked for" in line
 
 
 @pytest.mark.parametrize("free", [(1000,), (10**12, 50)], ids=["bytes", "files"])
-def test_a_dry_run_says_where_there_is_no_room(
-    free: tuple[int, ...], photos: Path, tmp_path: Path, disk, capsys
-) -> None:
+def test_a_dry_run_says_where_there_is_no_room(free: tuple[int, ...], flags: Flags, disk) -> None:
     disk(*free)
-    arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "100"]
-    assert main([*arguments, "--img_size", "32", "--dry_run"]) == 0
-    assert "this does not fit" in capsys.readouterr().out
+    done = run(*flags, "--num_imgs", 100, "--img_size", 32, "--dry_run")
+    assert done.code == 0
+    assert "this does not fit" in done.out
 
 
 # the room
@@ -164,13 +162,12 @@ def survey(opened, target: Path, **options: object):
 
 
 def test_a_run_without_room_is_refused_with_both_numbers_and_nothing_is_written(
-    photos: Path, tmp_path: Path, disk, capsys
+    photos: Path, tmp_path: Path, disk
 ) -> None:
     disk(1_234_567)
-    arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path / "a/out")]
-    assert main([*arguments, "--num_imgs", "100000", "--img_size", "32"]) == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
+    flags = ("--imgpath", photos, "--targetpath", tmp_path / "a/out")
+    code, _, error = run(*flags, "--num_imgs", 100000, "--img_size", 32)
+    assert (code, error.count("\n")) == (1, 1)
     assert "about 409.6 MB are needed, but 1.2 MB are free: choose another --targetpath" in error
     assert 100_000 * 4096 == 409.6e6
     assert "make room, then rerun" in error
@@ -214,14 +211,14 @@ def test_a_file_system_without_a_limit_of_files_is_none(opened, tmp_path: Path, 
 
 
 def test_a_file_system_that_does_not_tell_its_size_refuses_nothing(
-    photos: Path, opened, tmp_path: Path, disk, capsys
+    opened, tmp_path: Path, flags: Flags, disk
 ) -> None:
     disk(0, 0, 0, 0)  # as /proc and some network file systems do
     assert FreeSpace.at(str(tmp_path)).bytes is None
     check_free_space(survey(opened, tmp_path))
-    arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "5"]
-    assert main([*arguments, "--img_size", "16", "--dry_run", "--threads", "1"]) == 0
-    printed = capsys.readouterr().out
+    sizes = ("--num_imgs", 5, "--img_size", 16, "--threads", 1)
+    code, printed, _ = run(*flags, *sizes, "--dry_run")
+    assert code == 0
     assert "free: an unknown number of bytes and any number of files at" in printed
     assert "does not fit" not in printed
 
@@ -245,14 +242,13 @@ def test_a_resume_near_the_end_needs_room_for_the_rest_alone(
 
 
 def test_a_run_that_replaces_a_dataset_is_not_refused_for_room(
-    photos: Path, tmp_path: Path, disk, capsys
+    photos: Path, tmp_path: Path, flags: Flags, disk
 ) -> None:
     options = {"recipe": replace(SCRIPT, img_size=64), "num_imgs": 64, "threads": 1}
     generate(photos, tmp_path, **options)
     disk(1000, 0)
-    arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "64"]
-    assert main([*arguments, "--overwrite", "--dry_run"]) == 0
-    printed = capsys.readouterr().out
+    code, printed, _ = run(*flags, "--num_imgs", 64, "--overwrite", "--dry_run")
+    assert code == 0
     assert "not counting the earlier dataset" in printed
     assert "does not fit" not in printed
     assert generate(photos, tmp_path, overwrite=True, **options).made == 64
@@ -307,14 +303,11 @@ class Asked:
         return self.sources[k]
 
 
-@pytest.mark.parametrize("threads", [(), ("--threads", "8")], ids=["all", "8 workers"])
-def test_a_dry_run_on_a_cluster_foretells_no_time(
-    threads: tuple[str, ...], photos: Path, tmp_path: Path, capsys
-) -> None:
-    arguments = ["--imgpath", str(photos), "--targetpath", str(tmp_path), "--num_imgs", "1000"]
-    arguments += ["--img_size", "16", "--backend", "dask", "--scheduler", "tcp://nowhere:1"]
-    assert main([*arguments, *threads, "--dry_run"]) == 0
-    printed = capsys.readouterr().out
+@pytest.mark.parametrize("threads", [(), ("--threads", 8)], ids=["all", "8 workers"])
+def test_a_dry_run_on_a_cluster_foretells_no_time(threads: Flags, flags: Flags) -> None:
+    flags += ("--num_imgs", 1000, "--img_size", 16, *threads, "--dry_run")
+    code, printed, _ = run(*flags, "--backend", "dask", "--scheduler", "tcp://nowhere:1")
+    assert code == 0
     assert "size: about" in printed
     (line,) = [line for line in printed.splitlines() if line.startswith("time: ")]
     assert re.fullmatch(
@@ -324,16 +317,15 @@ def test_a_dry_run_on_a_cluster_foretells_no_time(
     )
 
 
-def test_a_dry_run_of_a_million_million_batches_is_computed(
-    photos: Path, tmp_path: Path, capsys
-) -> None:
-    arguments = ["--imgpath", str(photos / "one.png"), "--targetpath", str(tmp_path)]
-    arguments += ["--num_imgs", str(10**12), "--batch_size", "1", "--img_size", "16"]
+def test_a_dry_run_of_a_million_million_batches_is_computed(photos: Path, tmp_path: Path) -> None:
+    flags = ("--imgpath", photos / "one.png", "--targetpath", tmp_path, "--threads", 1)
+    flags += ("--num_imgs", 10**12, "--batch_size", 1, "--img_size", 16, "--dry_run")
     for shard, images in (("none", 10**12), ("1/3", (10**12 - 1) // 3)):
         began = time.process_time()
-        assert main([*arguments, "--shard", shard, "--threads", "1", "--dry_run"]) == 0
+        done = run(*flags, "--shard", shard)
         assert time.process_time() - began < 30
-        assert f"to do: {images:,} images in {images:,} batches" in capsys.readouterr().out
+        assert done.code == 0
+        assert f"to do: {images:,} images in {images:,} batches" in done.out
 
 
 def test_a_forecast_of_nothing_to_do_is_zero(photos: Path, tmp_path: Path) -> None:

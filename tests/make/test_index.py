@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import generate, photo_pixels, tree_hash
+from conftest import generate, photo_pixels, refused, run, tree_hash
 from PIL import Image
 
 from single_image_gen import SCRIPT
 from single_image_gen.check.verify import verify
-from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.errors import DatasetMismatch, UsageError
 from single_image_gen.target.metadata import open_dataset
 from single_image_gen.workers.shard import Shard
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TINY = replace(SCRIPT, img_size=16, include_sources=True)
 LIST = [range(250, 251), range(3, 8), range(1), range(99, 101)]
@@ -80,12 +82,11 @@ def test_it_can_be_verified_repaired_and_rendered(
     before = tree_hash(target)
     pattern = "*.jpg" if kind == "folder" else "*.tar"
     min(target.rglob(pattern)).write_bytes(b"damaged")
-    assert main(["verify", str(target), "--quiet"]) == 1
-    assert main(["verify", str(target), "--repair", "--quiet"]) == 0
+    assert run("verify", target).code == 1
+    assert run("verify", target, "--repair").code == 0
     assert tree_hash(target) == before
     again = tmp_path / "again"
-    arguments = ["--index", "6-8", "--targetpath", str(again), "--quiet"]
-    assert main(["render", str(target / "dataset.json"), *arguments]) == 0
+    assert run("render", target, "--index", "6-8", "--targetpath", again).code == 0
     assert bytes_of(again) == [bytes_of(whole)[origin] for origin in ORIGINS[6:]]
 
 
@@ -93,16 +94,13 @@ def test_a_list_of_a_list_is_of_the_first_dataset(
     photos: Path, whole: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "list").write_text("".join(f"{origin}\n" for origin in reversed(ORIGINS)))
-    one, two, copy = (str(tmp_path / name) for name in ("one", "two", "copy"))
-    listed = ["--index", str(tmp_path / "list"), "--targetpath", one, "--threads", "1"]
-    assert main(["--from", str(whole / "dataset.json"), *listed, "--quiet"]) == 0
-    common = ["--threads", "1", "--quiet"]
-    assert (
-        main(["--from", f"{one}/dataset.json", "--index", "1,8", "--targetpath", two, *common]) == 0
-    )
-    assert main(["--from", f"{two}/dataset.json", "--targetpath", copy, *common]) == 0
+    one, two, copy = (tmp_path / name for name in ("one", "two", "copy"))
+    common = ("--threads", 1, "--targetpath")
+    assert run("--from", whole, "--index", tmp_path / "list", *common, one).code == 0
+    assert run("--from", one, "--index", "1,8", *common, two).code == 0
+    assert run("--from", two, *common, copy).code == 0
     everything = bytes_of(whole)
-    assert bytes_of(Path(two)) == bytes_of(Path(copy)) == [everything[3], everything[250]]
+    assert bytes_of(two) == bytes_of(copy) == [everything[3], everything[250]]
 
 
 def test_another_list_is_another_dataset(photos: Path, tmp_path: Path) -> None:
@@ -114,17 +112,13 @@ def test_another_list_is_another_dataset(photos: Path, tmp_path: Path) -> None:
 
 
 def test_the_number_of_images_is_that_of_the_list(
-    photos: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path, whole: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="num_imgs must be 9, the number of indices, got 10"):
         chosen(photos, tmp_path, num_imgs=10)
-    start = ["--from", str(whole / "dataset.json"), "--targetpath", str(tmp_path)]
-    for arguments, error in (
-        (["--index", "5", "--num_imgs", "1"], "--num_imgs: --index says which"),
-        (["--index", "300"], "--index must be 0 to 299"),
-    ):
-        assert main([*start, *arguments]) == 2
-        assert error in capsys.readouterr().err
+    start = ("--from", whole, "--targetpath", tmp_path)
+    assert "--num_imgs: --index says which" in refused(*start, "--index", 5, "--num_imgs", 1)
+    assert "--index must be 0 to 299" in refused(*start, "--index", 300)
 
 
 def test_without_a_list_the_description_is_as_it_was(whole: Path) -> None:

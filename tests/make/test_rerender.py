@@ -16,18 +16,17 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import edit_dataset_json, generate, images_below, photo_pixels
+from conftest import edit_dataset_json, generate, images_below, photo_pixels, refused, run, snapshot
 from PIL import Image
 
 import single_image_gen.photo.find
 import single_image_gen.photo.source
 from single_image_gen import PAPER, SCRIPT
 from single_image_gen.cli.index import parse_ranges
-from single_image_gen.cli.main import main
 from single_image_gen.cli.params import params_lines
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.draw.params import draw_params
-from single_image_gen.make.rerender import RerenderOptions, render_files, run_tasks, split
+from single_image_gen.make.rerender import RerenderOptions, render_files, run_tasks
 from single_image_gen.photo.source import SourceInfo
 from single_image_gen.target.files import StagedFile
 from single_image_gen.target.metadata import open_dataset
@@ -68,11 +67,11 @@ def whole_tars(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(photos, folder / "out", recipe, format="webdataset", batch_size=10)
 
 
-def lines(capsys, *arguments: object) -> list[dict]:
+def lines(*arguments: object) -> list[dict]:
     """What params prints."""
-    capsys.readouterr()
-    assert main(["params", *map(str, arguments)]) == 0
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    done = run("params", *arguments)
+    assert done.code == 0
+    return [json.loads(line) for line in done.out.splitlines()]
 
 
 # the list of indices
@@ -93,29 +92,17 @@ def test_an_index_list_holds_numbers_and_ranges_with_both_ends(text, ranges) -> 
 
 
 @pytest.mark.parametrize("text", ["", "x", "1-", "-1", "3--4", "1.5", "5-3", "30", "0-30", "1;2"])
-def test_an_index_list_that_is_none_is_refused_with_its_text(
-    text: str, whole: Path, capsys
-) -> None:
+def test_an_index_list_that_is_none_is_refused_with_its_text(text: str, whole: Path) -> None:
     with pytest.raises(ValueError, match="--index"):
         parse_ranges(text, 30)
-    assert main(["params", str(whole), f"--index={text}"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-@pytest.mark.parametrize("count", [1, 63, 64, 65, 1000])
-def test_tasks_are_the_ranges_in_order(count: int) -> None:
-    ranges = [range(5, 6), range(count), range(2000, 2003)]
-    tasks = list(split(ranges))
-    in_tasks = [i for task in tasks for indices in task for i in indices]
-    assert in_tasks == [i for indices in ranges for i in indices]
-    assert max(sum(map(len, task)) for task in tasks) < 128
+    assert refused("params", whole, f"--index={text}")
 
 
 # params
 
 
-def test_params_are_those_that_the_images_are_made_of(whole: Path, photos: Path, capsys) -> None:
-    found = lines(capsys, whole)
+def test_params_are_those_that_the_images_are_made_of(whole: Path, photos: Path) -> None:
+    found = lines(whole)
     assert [line["index"] for line in found] == list(range(COUNT))
     for line in found:
         with Image.open(photos / f"{line['class']}.png") as image:
@@ -129,8 +116,8 @@ def test_params_are_those_that_the_images_are_made_of(whole: Path, photos: Path,
     }
 
 
-def test_params_agree_with_the_json_in_the_tars(whole_tars: Path, capsys) -> None:
-    for line in lines(capsys, whole_tars / "dataset.json"):
+def test_params_agree_with_the_json_in_the_tars(whole_tars: Path) -> None:
+    for line in lines(whole_tars / "dataset.json"):
         with tarfile.open(whole_tars / line["file"]) as tar:
             about = json.load(tar.extractfile(line["key"] + ".json"))
         drawn = about.pop("params")
@@ -139,9 +126,9 @@ def test_params_agree_with_the_json_in_the_tars(whole_tars: Path, capsys) -> Non
         assert line["is_source"] == (line["index"] < 2)
 
 
-def test_an_index_chooses_lines_and_changes_none(whole: Path, capsys) -> None:
-    everything = lines(capsys, whole)
-    assert lines(capsys, whole, "--index", "20,3-5") == [everything[k] for k in (20, 3, 4, 5)]
+def test_an_index_chooses_lines_and_changes_none(whole: Path) -> None:
+    everything = lines(whole)
+    assert lines(whole, "--index", "20,3-5") == [everything[k] for k in (20, 3, 4, 5)]
 
 
 def test_params_need_dataset_json_alone_and_neither_torch_nor_opencv(
@@ -181,15 +168,9 @@ def test_a_reader_that_leaves_early_ends_params_quietly(whole: Path, tmp_path: P
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("what", ["none", "empty", "damaged"])
-def test_params_of_no_dataset_are_wrong_use(what: str, tmp_path: Path, capsys) -> None:
-    path = tmp_path / "dataset.json"
-    if what == "empty":
-        path = tmp_path
-    if what == "damaged":
-        path.write_text("{")
-    assert main(["params", str(path)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+def test_params_of_no_dataset_are_wrong_use(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "dataset.json"):
+        assert refused("params", place)
 
 
 # render
@@ -199,11 +180,11 @@ def rendered(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
 
 
-def test_render_makes_the_same_bytes(whole: Path, tmp_path: Path, capsys) -> None:
+def test_render_makes_the_same_bytes(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
-    arguments = ["--index", "3,10-12,23", "--targetpath", str(out)]
-    assert main(["render", str(whole / "dataset.json"), *arguments]) == 0
-    assert "5 images" in capsys.readouterr().out
+    done = run("render", whole / "dataset.json", "--index", "3,10-12,23", "--targetpath", out)
+    assert done.code == 0
+    assert "5 images" in done.out
     files = rendered(out)
     assert sorted(files) == sorted(
         f"{('one', 'two')[k % 2]}/patch_{k:07d}.jpg" for k in (3, 10, 11, 12, 23)
@@ -214,8 +195,8 @@ def test_render_makes_the_same_bytes(whole: Path, tmp_path: Path, capsys) -> Non
 
 def test_render_makes_the_bytes_in_a_tar(whole_tars: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
-    arguments = ["--index", f"0-{COUNT - 1}", "--targetpath", str(out)]
-    assert main(["render", str(whole_tars / "dataset.json"), *arguments]) == 0
+    flags = ("--index", f"0-{COUNT - 1}", "--targetpath", out)
+    assert run("render", whole_tars / "dataset.json", *flags).code == 0
     stored = {}
     for path in whole_tars.glob("*.tar"):
         with tarfile.open(path) as tar:
@@ -227,7 +208,7 @@ def test_render_makes_the_bytes_in_a_tar(whole_tars: Path, tmp_path: Path) -> No
 
 
 def test_render_finds_moved_sources_by_their_digest(
-    whole: Path, photos: Path, tmp_path: Path, capsys
+    whole: Path, photos: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "dataset.json"
     edit_dataset_json(whole / "dataset.json", str(photos), "/nowhere", to=path)
@@ -235,34 +216,27 @@ def test_render_finds_moved_sources_by_their_digest(
     moved.mkdir()
     shutil.copy(photos / "one.png", moved / "b.png")
     shutil.copy(photos / "two.png", moved / "a.png")
-    arguments = ["render", str(path), "--index", "4,5", "--targetpath", str(tmp_path / "again")]
-    assert main(arguments) == 2
-    error = capsys.readouterr().err
+    arguments = ("render", path, "--index", "4,5", "--targetpath", tmp_path / "again")
+    error = refused(*arguments)
     assert "/nowhere/one.png" in error
     assert "--imgpath" in error
     assert not (tmp_path / "again").exists()
-    assert main([*arguments, "--imgpath", str(moved)]) == 0
+    assert run(*arguments, "--imgpath", moved).code == 0
     for name, data in rendered(tmp_path / "again").items():
         assert (whole / "train" / name).read_bytes() == data
 
 
 @pytest.mark.parametrize("imgpath", [False, True], ids=["recorded", "imgpath"])
 def test_max_pixels_bounds_the_file_of_a_source(
-    imgpath: bool,
-    whole: Path,
-    photos: Path,
-    tmp_path: Path,
-    capsys,
-    monkeypatch: pytest.MonkeyPatch,
+    imgpath: bool, whole: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(single_image_gen.photo.find, "METADATA_BYTES", -100_000)  # both are smaller
-    arguments = ["render", str(whole), "--index", "4", "--targetpath", str(tmp_path / "again")]
-    arguments += ["--imgpath", str(photos)] if imgpath else []
-    assert main([*arguments, "--max_pixels", "12500"]) == 2
-    error = capsys.readouterr().err
+    arguments = ("render", whole, "--index", 4, "--targetpath", tmp_path / "again")
+    arguments += ("--imgpath", photos) if imgpath else ()
+    error = refused(*arguments, "--max_pixels", 12500)
     assert "more than a source may have" in error
     assert "by --max_pixels" in error
-    assert main([*arguments, "--max_pixels", "100000"]) == 0
+    assert run(*arguments, "--max_pixels", 100000).code == 0
 
 
 def test_a_search_goes_on_after_a_file_that_is_too_large(
@@ -272,8 +246,8 @@ def test_a_search_goes_on_after_a_file_that_is_too_large(
     shutil.copytree(photos, folder)
     (folder / "a.png").touch()
     os.truncate(folder / "a.png", 10**12)
-    arguments = ["render", str(whole), "--index", "4", "--imgpath", str(folder)]
-    assert main([*arguments, "--targetpath", str(tmp_path / "again")]) == 0
+    arguments = ("render", whole, "--index", 4, "--imgpath", folder)
+    assert run(*arguments, "--targetpath", tmp_path / "again").code == 0
 
 
 def test_render_needs_only_the_sources_of_its_images(
@@ -281,51 +255,51 @@ def test_render_needs_only_the_sources_of_its_images(
 ) -> None:
     path = tmp_path / "dataset.json"
     edit_dataset_json(whole / "dataset.json", "/two.png", "/gone.png", to=path)
-    arguments = ["--targetpath", str(tmp_path / "again")]
-    assert main(["render", str(path), "--index", "4", *arguments]) == 0
-    assert main(["render", str(path), "--index", "5", *arguments]) == 2
+    target = ("--targetpath", tmp_path / "again")
+    assert run("render", path, "--index", 4, *target).code == 0
+    assert "gone.png" in refused("render", path, "--index", 5, *target)
 
 
-def test_render_refuses_other_sources(whole: Path, tmp_path: Path, capsys) -> None:
+def test_render_refuses_other_sources(whole: Path, tmp_path: Path) -> None:
     Image.fromarray(photo_pixels(120, 90, seed=5)).save(tmp_path / "one.png")
-    arguments = ["--index", "4", "--targetpath", str(tmp_path / "again"), "--imgpath"]
-    assert main(["render", str(whole / "dataset.json"), *arguments, str(tmp_path)]) == 2
-    assert "SHA-256" in capsys.readouterr().err
+    flags = ("--index", 4, "--targetpath", tmp_path / "again", "--imgpath", tmp_path)
+    assert "SHA-256" in refused("render", whole / "dataset.json", *flags)
     assert not (tmp_path / "again").exists()
 
 
-def test_render_refuses_to_mix_its_files_with_a_dataset(whole: Path, capsys) -> None:
-    before = sorted(whole.rglob("*"))
-    arguments = ["--index", "4", "--targetpath", str(whole)]
-    assert main(["render", str(whole / "dataset.json"), *arguments]) == 2
-    assert "holds a dataset" in capsys.readouterr().err
-    assert sorted(whole.rglob("*")) == before
+def test_render_keeps_out_of_datasets_and_files(whole: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    before = snapshot(whole)
+    render = ("render", whole / "dataset.json", "--index", 4, "--targetpath")
+    assert "holds a dataset" in refused(*render, whole)
+    assert f"is inside the dataset {whole}" in refused(*render, whole / "train")
+    for place in (notes, notes / "sub"):
+        assert "a file, not a folder: move it away" in refused(*render, place)
+    assert snapshot(whole) == before
 
 
 @pytest.mark.parametrize("dashes", [True, False], ids=["dashes", "underscores"])
-def test_render_warns_of_other_versions_once(
-    dashes: bool, whole: Path, tmp_path: Path, capsys
-) -> None:
+def test_render_warns_of_other_versions_once(dashes: bool, whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "dataset.json"
     edit_dataset_json(whole / "dataset.json", '"opencv": "', '"opencv": "0.', to=path)
     flag = "--max-pixels" if dashes else "--max_pixels"
-    arguments = ["--index", "4", "--targetpath", str(tmp_path / "again"), flag, "100000"]
-    assert main(["render", str(path), *arguments]) == 0
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
+    flags = ("--index", 4, "--targetpath", tmp_path / "again", flag, 100000)
+    code, _, error = run("render", path, *flags)
+    assert (code, error.count("\n")) == (0, 1)
     assert "opencv: 0." in error
     assert len(rendered(tmp_path / "again")) == 1
 
 
 def test_render_shows_progress_unless_it_is_quiet(
-    whole: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("single_image_gen.make.progress.SECONDS_BETWEEN_LINES", 0)
-    arguments = ["--index", "0-23", "--targetpath", str(tmp_path / "again")]
-    assert main(["render", str(whole / "dataset.json"), *arguments]) == 0
-    assert "24/24 images" in capsys.readouterr().err
-    assert main(["render", str(whole / "dataset.json"), *arguments, "--quiet"]) == 0
-    assert capsys.readouterr() == ("", "")
+    render = ("render", whole, "--index", "0-23", "--targetpath", tmp_path / "again")
+    code, _, error = run(*render)
+    assert code == 0
+    assert "24/24 images" in error
+    assert run(*render, "--quiet") == (0, "", "")
 
 
 def test_render_decodes_each_source_once_for_all_its_workers(

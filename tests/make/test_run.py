@@ -160,17 +160,6 @@ def test_a_file_is_the_jpeg_of_its_index(recipe: object, tmp_path: Path) -> None
         assert (target / f"train/{index % 2}/patch_{index:07d}.jpg").read_bytes() == expected
 
 
-def test_two_sources_of_one_name_are_two_classes(tmp_path: Path) -> None:
-    for k, name in enumerate(("a/dog.png", "b/dog.png", "b/Dog.bmp")):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(photo_pixels(60, 60, seed=k)).save(path)
-    paths = [tmp_path / "a", tmp_path / "b" / "dog.png", tmp_path / "b" / "Dog.bmp"]
-    generate(paths, tmp_path / "out", recipe=TINY, num_imgs=9, threads=1)
-    counts = Counter(path.parent.name for path in images_below(tmp_path / "out"))
-    assert counts == {"dog": 3, "dog_2": 3, "Dog_3": 3}
-
-
 def test_seeds_make_different_images(photo: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
         generate(photo, tmp_path / str(seed), recipe=TINY, num_imgs=20, seed=seed, threads=1)
@@ -196,13 +185,6 @@ def test_two_workers_make_every_image(usual: Path, photo: Path, tmp_path: Path) 
     assert tree_hash(tmp_path) == tree_hash(usual)
 
 
-def test_images_are_rgb_of_256_by_256(usual: Path) -> None:
-    for path in images_below(usual):
-        with Image.open(path) as image:
-            image.load()
-            assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (256, 256))
-
-
 @pytest.mark.parametrize("folder", ["train", "."])
 def test_image_folder_loads_it(usual: Path, folder: str) -> None:
     from torchvision.datasets import ImageFolder
@@ -212,42 +194,6 @@ def test_image_folder_loads_it(usual: Path, folder: str) -> None:
     assert dataset.classes == (["photo"] if folder == "train" else ["train"])
     image, label = dataset[3]
     assert (image.size, label) == ((256, 256), 0)
-
-
-def test_a_finished_target_holds_what_the_design_says(usual: Path) -> None:
-    assert sorted(path.name for path in usual.iterdir()) == [
-        "batches.jsonl",
-        "dataset.json",
-        "preview.png",
-        "train",
-    ]
-    assert [path.name for path in (usual / "train").iterdir()] == ["photo"]
-    lines = [json.loads(line) for line in (usual / "batches.jsonl").read_text().splitlines()]
-    assert sum(line["count"] for line in lines) == 200
-    assert [line["first"] for line in lines] == [0, *(line["stop"] for line in lines[:-1])]
-
-
-def test_the_preview_shows_the_first_64_images(usual: Path) -> None:
-    with Image.open(usual / "preview.png") as image:
-        sheet = np.array(image).astype(int)
-    assert sheet.shape == (8 * 132 + 4, 8 * 132 + 4, 3)
-    for k in (0, 1, 8, 63):
-        top, left = 4 + k // 8 * 132, 4 + k % 8 * 132
-        tile = sheet[top : top + 128, left : left + 128]
-        with Image.open(usual / f"train/photo/patch_{k:07d}.jpg") as image:
-            reduced = np.array(image.resize((128, 128), Image.Resampling.LANCZOS))
-            assert np.abs(tile - reduced).mean() < 4  # but for JPEG
-
-
-def test_dataset_json_says_what_this_is(usual: Path, photo: Path) -> None:
-    value = json.loads((usual / "dataset.json").read_text())
-    assert value["tool"] == "single-image-gen"
-    assert value["recipe"] == SCRIPT.as_json()
-    assert (value["seed"], value["num_imgs"], value["quality"]) == (0, 200, 75)
-    (source,) = value["sources"]
-    assert (source["class_name"], source["width"], source["height"]) == ("photo", 640, 480)
-    assert source["path"] == str(photo)
-    assert value["versions"].keys() == {"single-image-gen", "kernel", "opencv"}
 
 
 def test_the_target_may_be_relative_and_deep(
@@ -296,22 +242,6 @@ def test_a_run_beside_another_says_so_unless_both_are_shards(photo: Path, tmp_pa
         assert generate(photo, tmp_path, **options, shard=Shard(1, 4, "test")).made == 10
         with pytest.warns(Notice, match="another run is at work in .*--shard I/N"):
             assert generate(photo, tmp_path, **options).made == 20
-
-
-def test_a_rerun_makes_nothing(photo: Path, tmp_path: Path) -> None:
-    options = {"recipe": TINY, "num_imgs": 50, "threads": 1}
-    generate(photo, tmp_path, **options)
-    before = {path: path.stat().st_mtime_ns for path in images_below(tmp_path)}
-    assert generate(photo, tmp_path, **options).made == 0
-    assert {path: path.stat().st_mtime_ns for path in images_below(tmp_path)} == before
-
-
-def test_a_folder_dataset_grows(photo: Path, tmp_path: Path) -> None:
-    options = {"recipe": TINY, "threads": 1, "batch_size": 8}
-    generate(photo, tmp_path / "a", num_imgs=21, **options)
-    assert generate(photo, tmp_path / "a", num_imgs=60, **options).missing == 0
-    generate(photo, tmp_path / "b", num_imgs=60, **options)
-    assert tree_hash(tmp_path / "a") == tree_hash(tmp_path / "b")
 
 
 # --- arguments

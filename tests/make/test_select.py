@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import generate, images_below, photo_pixels
+from conftest import generate, images_below, photo_pixels, refused, run
 from PIL import Image
 
 from single_image_gen import SCRIPT
-from single_image_gen.cli.main import main
 from single_image_gen.dataset.spec import draw_range
 from single_image_gen.make.rerender import RerenderOptions
 from single_image_gen.make.select import (
@@ -45,19 +44,17 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-def select(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[int]:
-    assert main(["select", *map(str, arguments), "--quiet"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    return [int(line) for line in lines]
+def select(*arguments: object) -> list[int]:
+    code, printed, _ = run("select", *arguments, "--quiet")
+    assert code == 0
+    return [int(line) for line in printed.splitlines()]
 
 
-def test_by_contrast_the_crops_with_the_most_are_kept(
-    target: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_by_contrast_the_crops_with_the_most_are_kept(target: Path) -> None:
     spec = open_dataset(str(target)).spec
     contrast = contrast_of(load_source(spec.sources[0].path), spec.recipe)
     values = [contrast(params) for _, params in draw_range(spec, range(COUNT))]
-    kept = select(capsys, target, "--keep", 40, "--by", "contrast")
+    kept = select(target, "--keep", 40, "--by", "contrast")
     assert kept == sorted(kept)
     assert len(set(kept)) == 40
     least = min(values[index] for index in kept)
@@ -65,14 +62,12 @@ def test_by_contrast_the_crops_with_the_most_are_kept(
 
 
 @pytest.mark.parametrize("by", ["contrast", "kmeans"])
-def test_a_selection_does_not_depend_on_workers_or_runs(
-    by: str, target: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_selection_does_not_depend_on_workers_or_runs(by: str, target: Path) -> None:
     arguments = (target, "--keep", 60, "--by", by)
-    one = select(capsys, *arguments, "--threads", 1)
+    one = select(*arguments, "--threads", 1)
     assert len(set(one)) == 60
-    assert one == select(capsys, *arguments, "--threads", 2)
-    assert one == select(capsys, target / "dataset.json", *arguments[1:], "--threads", 1)
+    assert one == select(*arguments, "--threads", 2)
+    assert one == select(target / "dataset.json", *arguments[1:], "--threads", 1)
 
 
 def test_equal_values_are_taken_in_order() -> None:
@@ -104,9 +99,9 @@ def test_clusters_have_equal_quotas_half_near_and_half_far() -> None:
         assert 0.4 < np.mean(chosen > 0.8) < 0.6
 
 
-def test_all_images_may_be_kept(target: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_images_may_be_kept(target: Path) -> None:
     for by in ("contrast", "kmeans"):
-        assert select(capsys, target, "--keep", COUNT, "--by", by) == list(range(COUNT))
+        assert select(target, "--keep", COUNT, "--by", by) == list(range(COUNT))
 
 
 def test_statistics_are_those_of_the_image() -> None:
@@ -128,49 +123,40 @@ def test_statistics_are_in_the_order_of_the_images(target: Path) -> None:
         assert found[index, :3] == pytest.approx(decoded[:3], abs=3)
 
 
-def test_own_features_decide(
-    target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_own_features_decide(target: Path, tmp_path: Path) -> None:
     features = np.zeros((COUNT, 3), np.float32)
     features[100:200] = 50
     np.save(tmp_path / "f.npy", features)
-    kept = select(capsys, target, "--keep", 40, "--by", "kmeans", "--features", tmp_path / "f.npy")
+    kept = select(target, "--keep", 40, "--by", "kmeans", "--features", tmp_path / "f.npy")
     assert [100 <= index < 200 for index in kept].count(True) == 20
 
 
-def test_a_selection_is_an_index_for_render_and_params(
-    target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_selection_is_an_index_for_render_and_params(target: Path, tmp_path: Path) -> None:
     file = tmp_path / "kept.txt"
-    arguments = [str(target), "--keep", "15", "--by", "contrast", "--output", str(file)]
-    assert main(["select", *arguments]) == 0
-    captured = capsys.readouterr()
-    assert captured.out == f"15 images, listed in {file}\n"
+    done = run("select", target, "--keep", 15, "--by", "contrast", "--output", file)
+    assert done.out == f"15 images, listed in {file}\n"
     kept = [int(line) for line in file.read_text().splitlines()]
-    places = ["--index", str(file), "--targetpath", str(tmp_path / "again")]
-    assert main(["render", str(target / "dataset.json"), *places, "--quiet"]) == 0
+    places = ("--index", file, "--targetpath", tmp_path / "again")
+    assert run("render", target / "dataset.json", *places, "--quiet").code == 0
     made = sorted((tmp_path / "again").rglob("*.jpg"))
     assert [int(path.stem[-7:]) for path in made] == kept
     originals = {path.name: path for path in images_below(target)}
     assert all(path.read_bytes() == originals[path.name].read_bytes() for path in made)
-    assert main(["params", str(target), "--index", str(file)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = run("params", target, "--index", file).out.splitlines()
     assert [json.loads(line)["index"] for line in lines] == kept
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(
-    target: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("single_image_gen.cli.select.measure", None)
-    arguments = ["select", str(target), "--keep", "15", "--by", "contrast", "--output"]
+    select = ("select", target, "--keep", 15, "--by", "contrast", "--output")
     (tmp_path / "there").touch()
-    assert main([*arguments, str(tmp_path / "there")]) == 2
-    assert "is there already: name another --output" in capsys.readouterr().err
-    assert main([*arguments, str(tmp_path / "none/kept.txt")]) == 1
-    assert f"{tmp_path / 'none'}: No such file or directory" in capsys.readouterr().err
+    line = refused(*select, tmp_path / "there")
+    assert "is there already: name another --output" in line
+    code, _, error = run(*select, tmp_path / "none/kept.txt")
+    assert code == 1
+    assert f"{tmp_path / 'none'}: No such file or directory" in error
 
 
 WRONG = {
@@ -189,11 +175,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_use_is_one_line(
-    arguments: list[str],
-    message: str,
-    target: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    arguments: list[str], message: str, target: Path, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "ROWS", np.zeros((2, 2)))
     np.save(tmp_path / "VECTOR", np.zeros(COUNT))
@@ -202,11 +184,7 @@ def test_wrong_use_is_one_line(
     np.save(tmp_path / "PICKLE", np.full((COUNT, 2), None), allow_pickle=True)
     (tmp_path / "TEXT.npy").write_text("text")
     places = {path.stem: str(path) for path in tmp_path.glob("*.npy")}
-    assert main(["select", str(target), *(places.get(word, word) for word in arguments)]) == 2
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.err.count("\n") == 1
-    assert captured.out == ""
+    assert message in refused("select", target, *(places.get(word, word) for word in arguments))
 
 
 @pytest.mark.parametrize(
@@ -218,18 +196,15 @@ def test_wrong_use_is_one_line(
     ],
 )
 def test_a_file_that_is_no_list_is_refused(
-    text: str, message: str, target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str, message: str, target: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "list.txt").write_text(text)
-    assert main(["params", str(target), "--index", str(tmp_path / "list.txt")]) == 2
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.err.count("\n") == 1
+    assert message in refused("params", target, "--index", tmp_path / "list.txt")
 
 
 def test_without_scikit_learn_the_remedy_is_told(
-    target: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sklearn.cluster", None)
-    assert main(["select", str(target), "--keep", "3", "--by", "kmeans", "--quiet"]) == 2
-    assert "pip install 'single-image-gen[select]'" in capsys.readouterr().err
+    line = refused("select", target, "--keep", 3, "--by", "kmeans", "--quiet")
+    assert "pip install 'single-image-gen[select]'" in line
