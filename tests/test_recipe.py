@@ -63,6 +63,17 @@ def inverse(most: float, least: float) -> str:
     )
 
 
+# What was given as a scale, and the example that is shown instead.
+AREAS = {
+    "0.5 1": ((0.5, 1), (2, 1)),
+    "0.002 1": ((0.002, 1), (500, 1)),
+    "0.5 0.01": ((0.5, 0.01), (100, 2)),
+    "1 500": ((1, 500), (500, 1)),
+    "2 0.5": ((2, 0.5), (500, 1)),
+    "0.5 3": ((0.5, 3), (500, 1)),
+    "0 0": ((0, 0), (500, 1)),
+    "-1 5": ((-1, 5), (500, 1)),
+}
 RULES = [
     ("recipe", "Paper", "recipe must be 'script' or 'paper', got 'Paper'"),
     ("recipe", 1, "recipe must be a str, got 1"),
@@ -85,9 +96,10 @@ RULES = [
     ("cropfirst", "no", "cropfirst must be a bool, got 'no'"),
     ("initcrop", 0, "initcrop must be in (0, 1], got 0"),
     ("initcrop", 1.01, "initcrop must be in (0, 1], got 1.01"),
-    ("scale", (0.5, 1), f"scale must satisfy 1e+09 >= A >= B >= 1, got 0.5 1{inverse(2, 1)}"),
-    ("scale", (1, 500), f"scale must satisfy 1e+09 >= A >= B >= 1, got 1 500{inverse(500, 1)}"),
-    ("scale", (2, 0.5), f"scale must satisfy 1e+09 >= A >= B >= 1, got 2 0.5{inverse(500, 1)}"),
+    *(
+        ("scale", given, f"scale must satisfy 1e+09 >= A >= B >= 1, got {got}{inverse(*instead)}")
+        for got, (given, instead) in AREAS.items()
+    ),
     ("scale", (INF, 1), "scale must satisfy 1e+09 >= A >= B >= 1, got inf 1"),
     ("scale", (1e10, 1), "scale must satisfy 1e+09 >= A >= B >= 1, got 1e+10 1"),
     ("ratio", (1e-7, 1), "ratio must satisfy 1e-06 <= LO <= HI <= 1e+06, got 1e-07 1"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import json
 import os
 import re
@@ -12,13 +11,12 @@ import shutil
 import subprocess
 import sys
 import time
-import warnings
 from dataclasses import fields
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import edit_dataset_json, images_below, program, tree_hash
+from conftest import Done, edit_dataset_json, images_below, program, refused, run, tree_hash
 from PIL import Image
 
 import single_image_gen.cli.generate
@@ -30,6 +28,7 @@ from single_image_gen.errors import UsageError, WorkerLost
 from single_image_gen.recipe import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SMALL = ("--img_size", 16, "--threads", 1)
@@ -43,27 +42,17 @@ FLAGS = """
 SWITCHES = ("cropfirst", "hflip", "vflip", "randinterp", "include_sources")
 
 
-def run(*arguments: object) -> int:
-    return main([str(argument) for argument in arguments])
-
-
 @pytest.fixture
-def refusal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> object:
+def refusal(tmp_path: Path) -> Callable[..., str]:
     """Calls the program, which must refuse in one line and write nothing; returns the line."""
 
     def call(*arguments: object) -> str:
-        target = tmp_path / "target"
         before = sorted(tmp_path.rglob("*"))
         # what is wrongly accepted is at least small
-        code = run("--targetpath", target, "--num_imgs", 2, "--img_size", 16, *arguments)
-        out, err = capsys.readouterr()
-        assert code == 2, err
-        assert out == ""
-        assert err.startswith("single-image-gen: error: ")
-        assert err.endswith("\n")
-        assert err.count("\n") == 1
+        flags = ("--targetpath", tmp_path / "target", "--num_imgs", 2, "--img_size", 16)
+        line = refused(*flags, *arguments)
         assert sorted(tmp_path.rglob("*")) == before
-        return err
+        return line
 
     return call
 
@@ -71,18 +60,13 @@ def refusal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> object:
 # --- flags
 
 
-@pytest.mark.parametrize("name", FLAGS)
-def test_every_flag_of_the_design_is_there_in_both_spellings(name: str) -> None:
+def test_the_flags_are_those_of_the_design_in_both_spellings() -> None:
     options = {option for action in generate_parser()._actions for option in action.option_strings}
-    spellings = {f"--{name}", f"--{name.replace('_', '-')}"}
-    if name in SWITCHES:
-        spellings |= {f"--no-{name}", f"--no-{name.replace('_', '-')}"}
-    assert spellings <= options
-
-
-def test_no_flag_is_there_that_the_design_does_not_name() -> None:
-    names = {action.dest for action in generate_parser()._actions}
-    assert names == {*FLAGS, "help", "version"}
+    names = {*FLAGS, "help", "version", *(f"no-{name}" for name in SWITCHES)}
+    dashes = {f"--{name.replace('_', '-')}" for name in names}
+    assert {f"--{name}" for name in FLAGS} <= options
+    assert {option.replace("_", "-") for option in options - {"-h"}} == dashes
+    assert dashes <= options
 
 
 def test_both_spellings_mean_the_same(photo: Path, tmp_path: Path) -> None:
@@ -91,8 +75,8 @@ def test_both_spellings_mean_the_same(photo: Path, tmp_path: Path) -> None:
         *("--include_sources", "--accept_versions", "--threads", 1, "--quiet"),
     ]
     dashes = [a.replace("_", "-") if isinstance(a, str) else a for a in arguments]
-    assert run("--imgpath", photo, "--targetpath", tmp_path / "a", *arguments) == 0
-    assert run("--imgpath", photo, "--targetpath", tmp_path / "b", *dashes) == 0
+    assert run("--imgpath", photo, "--targetpath", tmp_path / "a", *arguments).code == 0
+    assert run("--imgpath", photo, "--targetpath", tmp_path / "b", *dashes).code == 0
     assert len(images_below(tmp_path / "a")) == 5
     assert tree_hash(tmp_path / "a") == tree_hash(tmp_path / "b")
     kept = [json.loads((tmp_path / name / "dataset.json").read_text()) for name in "ab"]
@@ -122,8 +106,8 @@ def test_flags_override_their_part_of_the_preset(photo: Path, tmp_path: Path) ->
         *("--brightness", 0.1, "--contrast", 0.2, "--saturation", 0.3, "--hue", 0.05),
         *("--randinterp", "--img_size", 8, "--min_gradient", 7.5),
     ]
-    code = run("--imgpath", photo, "--targetpath", tmp_path, "--num_imgs", 1, "--quiet", *arguments)
-    assert code == 0
+    flags = ("--num_imgs", 1, "--quiet", *arguments)
+    assert run("--imgpath", photo, "--targetpath", tmp_path, *flags).code == 0
     assert Recipe(**json.loads((tmp_path / "dataset.json").read_text())["recipe"]) == Recipe(
         recipe="paper",
         deg=10,
@@ -148,7 +132,7 @@ def test_flags_override_their_part_of_the_preset(photo: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("preset", [SCRIPT, PAPER], ids=["script", "paper"])
 def test_a_preset_alone_is_the_whole_preset(preset: Recipe, photo: Path, tmp_path: Path) -> None:
     arguments = ("--num_imgs", 1, "--threads", 1, "--quiet", "--recipe", preset.recipe)
-    assert run("--imgpath", photo, "--targetpath", tmp_path, *arguments) == 0
+    assert run("--imgpath", photo, "--targetpath", tmp_path, *arguments).code == 0
     assert Recipe(**json.loads((tmp_path / "dataset.json").read_text())["recipe"]) == preset
 
 
@@ -272,7 +256,6 @@ WRONG = {
     "images in words": (["--num_imgs", "many"], "invalid count value: 'many'"),
     "half an image": (["--num_imgs", "2.5"], "invalid count value: '2.5'"),
     "infinite images": (["--num_imgs", "inf"], "invalid count value: 'inf'"),
-    "no pixels": (["--img_size", 0], "img_size must be 1 to 16384 pixels, got 0"),
     "half a pixel": (["--img_size", 2.5], "invalid int value: '2.5'"),
     "negative seed": (["--seed", -1], "seed must be a whole number from 0 to"),
     "seed of 65 bits": (["--seed", 2**64], f"from 0 to {2**64 - 1}, got {2**64}"),
@@ -282,26 +265,8 @@ WRONG = {
         "quality must be a whole number from 1 to 100, got 101",
     ),
     "turned too far": (["--deg", 181], "deg must be 0 to 180, got 181"),
-    "turned by nan": (["--deg", "nan"], "deg must be a number, got nan"),
-    "turned by inf": (["--deg", "inf"], "deg must be 0 to 180, got inf"),
-    "negative turn": (["--deg", -3], "deg must be 0 to 180, got -3"),
-    "sheared flat": (["--shear", 90], "shear must be 0 to below 90, got 90"),
-    "reversed scale": (
-        ["--scale", 1, 500],
-        "scale must satisfy 1e+09 >= A >= B >= 1, got 1 500",
-    ),
     "scale as areas": (["--scale", 0.002, 1], "A >= B >= 1, got 0.002 1"),
-    "scale nan": (["--scale", "nan", 1], "scale must be a number, got nan"),
     "half a scale": (["--scale", 500], "expected 2 arguments"),
-    "reversed ratio": (
-        ["--ratio", 2, 0.5],
-        "LO <= HI <= 1e+06, got 2 0.5",
-    ),
-    "ratio 0": (["--ratio", 0, 1], "ratio must satisfy 1e-06 <= LO"),
-    "jitter over 1": (["--jitter", 50], "jitter must be 0 to 1, got 50"),
-    "hue over 0.5": (["--hue", 0.6], "hue must be 0 to 0.5, got 0.6"),
-    "negative brightness": (["--brightness", -1], "brightness must be 0 to 1000, got -1"),
-    "no first crop": (["--initcrop", 0], "initcrop must be in (0, 1], got 0"),
     "tiny first crop": (["--initcrop", 0.001], "the first crop must be at least one pixel"),
     "crop that cannot fit": (
         ["--no-cropfirst", "--scale", 1, 1, "--ratio", 0.5, 1],
@@ -326,57 +291,28 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_use_is_one_line_and_code_2(case: str, refusal: object, photo: Path) -> None:
+def test_wrong_use_is_one_line_and_code_2(
+    case: str, refusal: Callable[..., str], photo: Path
+) -> None:
     arguments, words = WRONG[case]
     assert words in refusal("--imgpath", photo, *arguments)
 
 
-def test_a_missing_imgpath_is_named(refusal: object) -> None:
+def test_a_missing_imgpath_is_named(refusal: Callable[..., str]) -> None:
     assert "--imgpath is required" in refusal()
 
 
-def test_an_imgpath_without_a_value_is_refused(refusal: object) -> None:
+def test_an_imgpath_without_a_value_is_refused(refusal: Callable[..., str]) -> None:
     assert "expected at least one argument" in refusal("--imgpath")
 
 
-def test_a_path_that_is_not_there_is_named(refusal: object, tmp_path: Path) -> None:
+def test_a_path_that_is_not_there_is_named(refusal: Callable[..., str], tmp_path: Path) -> None:
     path = tmp_path / "nowhere.jpg"
-    assert refusal("--imgpath", path) == (
-        f"single-image-gen: error: {path}: No such file or directory\n"
-    )
-
-
-def test_a_folder_without_images_is_refused(refusal: object, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    assert "no image in this folder" in refusal("--imgpath", tmp_path / "empty")
-
-
-def test_a_file_that_is_no_image_is_refused(refusal: object, tmp_path: Path) -> None:
-    (tmp_path / "notes.jpg").write_text("no picture")
-    assert "notes.jpg: not an image that can be read here" in refusal(
-        "--imgpath", tmp_path / "notes.jpg"
-    )
-
-
-def test_a_target_that_cannot_be_a_folder_is_refused(
-    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "file").write_text("mine")
-    for target, named in (
-        (tmp_path / "file", tmp_path / "file"),
-        (tmp_path / "file" / "below", tmp_path / "file"),
-        ("", ""),
-    ):
-        assert run("--imgpath", photo, "--targetpath", target, "--num_imgs", 1, *SMALL) == 2
-        _, err = capsys.readouterr()
-        assert re.match(rf"single-image-gen: error: {named}(:| is) ", err)
-        assert "--targetpath" in err  # the remedy
-        assert err.count("\n") == 1
-    assert (tmp_path / "file").read_text() == "mine"
+    assert refusal("--imgpath", path) == f"{path}: No such file or directory"
 
 
 def test_a_recipe_that_does_not_fit_one_of_the_sources_is_refused(
-    refusal: object, photo: Path, tmp_path: Path
+    refusal: Callable[..., str], photo: Path, tmp_path: Path
 ) -> None:
     Image.new("RGB", (300, 1)).save(tmp_path / "line.png")
     line = refusal("--imgpath", photo, tmp_path / "line.png", "--recipe", "paper")
@@ -462,10 +398,12 @@ def import_path(first: Path) -> str:
 
 
 @pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch, photo: Path, tmp_path: Path) -> object:
+def failing(
+    monkeypatch: pytest.MonkeyPatch, photo: Path, tmp_path: Path
+) -> Callable[[BaseException], Done]:
     """Runs the program with a `generate` that raises."""
 
-    def call(error: BaseException) -> int:
+    def call(error: BaseException) -> Done:
         def generate(*_: object, **__: object) -> None:
             raise error
 
@@ -489,26 +427,23 @@ def failing(monkeypatch: pytest.MonkeyPatch, photo: Path, tmp_path: Path) -> obj
     ids=["disk full", "file too large", "worker lost", "memory"],
 )
 def test_a_failure_while_working_is_one_line_and_code_1(
-    error: Exception, line: str, failing: object, capsys: pytest.CaptureFixture[str]
+    error: Exception, line: str, failing: Callable[[BaseException], Done]
 ) -> None:
-    assert failing(error) == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err == f"single-image-gen: error: {line}\n"
+    assert failing(error) == (1, "", f"single-image-gen: error: {line}\n")
 
 
-def test_an_interrupt_is_one_line_and_code_130(
-    failing: object, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert failing(KeyboardInterrupt()) == 130
-    err = capsys.readouterr().err
+def test_an_interrupt_is_one_line_and_code_130(failing: Callable[[BaseException], Done]) -> None:
+    code, _, err = failing(KeyboardInterrupt())
+    assert code == 130
     assert re.fullmatch(r"single-image-gen: interrupted.*rerun to resume\n", err)
 
 
 @pytest.mark.parametrize(
     "error", [RuntimeError("bug"), ValueError("bug"), ZeroDivisionError(), UnicodeError("x")]
 )
-def test_a_bug_keeps_its_traceback(error: Exception, failing: object) -> None:
+def test_a_bug_keeps_its_traceback(
+    error: Exception, failing: Callable[[BaseException], Done]
+) -> None:
     with pytest.raises(type(error)):
         failing(error)
 
@@ -517,12 +452,12 @@ def test_a_bug_keeps_its_traceback(error: Exception, failing: object) -> None:
 
 
 def test_the_last_lines_tell_how_many_how_large_how_fast_where_and_how_to_load(
-    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photo: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "it's"
-    assert run("--imgpath", photo, "--targetpath", target, "--num_imgs", 1003, *SMALL) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
+    arguments = ("--imgpath", photo, "--targetpath", target, "--num_imgs", 1003, *SMALL)
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
     first, second, third, fourth = out.splitlines()
     size = sum(path.stat().st_size for path in images_below(target))
     assert re.fullmatch(
@@ -540,40 +475,21 @@ def test_the_last_lines_tell_how_many_how_large_how_fast_where_and_how_to_load(
     assert fourth.startswith(f"look at {target}/preview.png; ")
 
 
-def test_the_last_lines_load_the_tars(
-    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ("--num_imgs", 25, "--batch_size", 10, "--format", "webdataset")
-    assert run("--imgpath", photo, "--targetpath", tmp_path, *arguments, *SMALL) == 0
-    line = capsys.readouterr().out.splitlines()[-2]
-    import webdataset
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # the library leaves its last file open
-        assert len(list(eval(line.strip(), {"webdataset": webdataset}))) == 25
-        gc.collect()
-
-
-def test_a_rerun_says_that_there_is_nothing_to_do(
-    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_rerun_says_that_there_is_nothing_to_do(photo: Path, tmp_path: Path) -> None:
     arguments = ("--imgpath", photo, "--targetpath", tmp_path, "--num_imgs", 5, *SMALL)
-    assert run(*arguments) == 0
-    last = capsys.readouterr().out.splitlines()[1:]
-    assert run(*arguments) == 0
-    assert capsys.readouterr().out.splitlines() == [
+    last = run(*arguments).out.splitlines()[1:]
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert out.splitlines() == [
         "nothing to do: all images are recorded as finished",
         *last,
     ]
 
 
-def test_a_share_says_what_is_left(
-    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_share_says_what_is_left(photo: Path, tmp_path: Path) -> None:
     arguments = ("--num_imgs", 100, "--batch_size", 10, "--shard", "1/4", *SMALL)
-    assert run("--imgpath", photo, "--targetpath", tmp_path, *arguments) == 0
-    out, err = capsys.readouterr()
-    assert err == "single-image-gen: shard 1/4 (--shard)\n"
+    code, out, err = run("--imgpath", photo, "--targetpath", tmp_path, *arguments)
+    assert (code, err) == (0, "single-image-gen: shard 1/4 (--shard)\n")
     assert out.splitlines()[1] == (
         f"{tmp_path}: 70 of 100 images are left to other shards, or to a rerun"
     )
@@ -583,33 +499,27 @@ def test_quiet_prints_nothing_on_success(
     photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--num_imgs", 10, "--batch_size", 5, "--shard", "0/1", "--quiet", *SMALL)
-    assert run("--imgpath", photo, "--targetpath", tmp_path, *arguments) == 0
+    assert run("--imgpath", photo, "--targetpath", tmp_path, *arguments) == (0, "", "")
     assert capfd.readouterr() == ("", "")
 
 
-def test_quiet_prints_errors(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--quiet", "--imgpath", "/nowhere.png") == 2
-    assert capsys.readouterr().err.count("\n") == 1
+def test_quiet_prints_errors() -> None:
+    assert refused("--quiet", "--imgpath", "/nowhere.png")
 
 
-def test_debug_is_a_quick_look_with_two_workers(
-    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_debug_is_a_quick_look_with_two_workers(photo: Path, tmp_path: Path) -> None:
     # --debug made the 2020 script raise
-    assert run("--imgpath", photo, "--targetpath", tmp_path, "--debug", "--img_size", 16) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
+    flags = ("--debug", "--img_size", 16)
+    code, out, err = run("--imgpath", photo, "--targetpath", tmp_path, *flags)
+    assert (code, err) == (0, "")
     assert out.startswith("64 images, ")
     assert len(images_below(tmp_path)) == 64
     assert (tmp_path / "preview.png").exists()
 
 
-def test_explicit_counts_win_over_debug(
-    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_explicit_counts_win_over_debug(photo: Path, tmp_path: Path) -> None:
     arguments = ("--debug", "--num_imgs", 10, "--img_size", 16, "--dry_run")
-    assert run("--imgpath", photo, "--targetpath", tmp_path, *arguments, "--threads", 1) == 0
-    out = capsys.readouterr().out
+    out = run("--imgpath", photo, "--targetpath", tmp_path, *arguments, "--threads", 1).out
     assert out.startswith("plan: 10 images")
     assert "with 1 worker" in out
 
@@ -620,26 +530,20 @@ def test_explicit_counts_win_over_debug(
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_cropfirst_says_once_that_it_meant_the_opposite_in_the_2020_script(
-    flags: list[str],
-    notices: int,
-    photo: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    flags: list[str], notices: int, photo: Path, tmp_path: Path
 ) -> None:
     arguments = ("--targetpath", tmp_path, "--num_imgs", 1, *SMALL)
-    assert run("--imgpath", photo, *arguments, *flags) == 0
-    err = capsys.readouterr().err
+    code, _, err = run("--imgpath", photo, *arguments, *flags)
+    assert code == 0
     assert err.count("2020 script") == err.count("single-image-gen: notice: ") == notices
 
 
-def test_imgpath_may_be_given_several_times(
-    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_imgpath_may_be_given_several_times(photo: Path, tmp_path: Path) -> None:
     shutil.copy(photo, tmp_path / "other.png")
     Image.new("RGB", (30, 30)).save(tmp_path / "third.png")
     arguments = ("--targetpath", tmp_path / "out", "--num_imgs", 3, "--quiet", *SMALL)
     paths = ("--imgpath", tmp_path / "other.png", tmp_path / "third.png")
-    assert run("--imgpath", photo, *paths, *arguments) == 0
+    assert run("--imgpath", photo, *paths, *arguments).code == 0
     sources = json.loads((tmp_path / "out" / "dataset.json").read_text())["sources"]
     assert sorted(source["class_name"] for source in sources) == ["other", "photo", "third"]
 
@@ -654,8 +558,8 @@ def test_num_sources_is_passed_on_when_it_is_given(
         raise UsageError("enough")
 
     monkeypatch.setattr(single_image_gen.cli.generate, "generate", generate)
-    assert run("--imgpath", photo, "--num-sources", 3) == 2
-    assert run("--imgpath", photo) == 2
+    assert run("--imgpath", photo, "--num-sources", 3).code == 2
+    assert run("--imgpath", photo).code == 2
     assert seen[0]["num_sources"] == 3
     assert "num_sources" not in seen[1]
 
@@ -666,16 +570,17 @@ def test_a_tilde_means_the_home_folder_in_every_path(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     shutil.copy(photo, tmp_path / "x.png")
-    assert run("--imgpath=~/x.png", "--targetpath=~/out", "--num_imgs", 2, "--quiet", *SMALL) == 0
-    assert run("verify", "~/out") == run("params", "~/out") == 0
-    assert run("render", "~/out", "--index", 0, "--targetpath=~/again") == 0
-    assert run("inspect", "~/x.png", "--plot=~/map.png") == 0
+    flags = ("--num_imgs", 2, "--quiet", *SMALL)
+    assert run("--imgpath=~/x.png", "--targetpath=~/out", *flags).code == 0
+    assert run("verify", "~/out").code == run("params", "~/out").code == 0
+    assert run("render", "~/out", "--index", 0, "--targetpath=~/again").code == 0
+    assert run("inspect", "~/x.png", "--plot=~/map.png").code == 0
     assert {path.name for path in tmp_path.iterdir()} == {"x.png", "out", "again", "map.png"}
 
 
 def test_the_command_line_is_recorded(photo: Path, tmp_path: Path) -> None:
     arguments = ["--imgpath", photo, "--targetpath", tmp_path, "--num-imgs", 2, "--quiet", *SMALL]
-    assert run(*arguments) == 0
+    assert run(*arguments).code == 0
     kept = json.loads((tmp_path / "dataset.json").read_text())["command"]
     assert kept == ["single-image-gen", *map(str, arguments)]
 
@@ -692,13 +597,13 @@ def earlier(photo: Path, tmp_path: Path) -> Path:
         *("--num_imgs", 24, "--img_size", 16, "--recipe", "paper", "--deg", 12, "--seed", 7),
         *("--quality", 60, "--batch_size", 5, "--threads", 1, "--quiet"),
     ]
-    assert run("--imgpath", copy, "--targetpath", tmp_path / "earlier", *arguments) == 0
+    assert run("--imgpath", copy, "--targetpath", tmp_path / "earlier", *arguments).code == 0
     return tmp_path / "earlier" / "dataset.json"
 
 
 def test_from_makes_the_same_dataset_again(earlier: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
-    assert run("--from", earlier, "--targetpath", again, "--threads", 1, "--quiet") == 0
+    assert run("--from", earlier, "--targetpath", again, "--threads", 1, "--quiet").code == 0
     assert tree_hash(again) == tree_hash(earlier.parent)
     ours, theirs = (json.loads((p / "dataset.json").read_text()) for p in (again, earlier.parent))
     assert differing(ours, theirs) == {"command", "id", "digest"}
@@ -707,7 +612,7 @@ def test_from_makes_the_same_dataset_again(earlier: Path, tmp_path: Path) -> Non
 def test_flags_go_before_from(earlier: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     flags = ("--seed", 8, "--num_imgs", 30, "--deg", 3, "--threads", 1, "--quiet")
-    assert run("--from", earlier, "--targetpath", other, *flags) == 0
+    assert run("--from", earlier, "--targetpath", other, *flags).code == 0
     ours, theirs = (json.loads((p / "dataset.json").read_text()) for p in (other, earlier.parent))
     assert (ours["seed"], ours["num_imgs"], ours["quality"]) == (8, 30, 60)
     assert ours["recipe"] == {**theirs["recipe"], "deg": 3}
@@ -719,7 +624,7 @@ def test_from_takes_the_size_of_batches_for_the_same_format_only(
 ) -> None:
     for name, form in (("same", "folder"), ("tars", "webdataset")):
         flags = ("--format", form, "--threads", 1, "--quiet")
-        assert run("--from", earlier, "--targetpath", tmp_path / name, *flags) == 0
+        assert run("--from", earlier, "--targetpath", tmp_path / name, *flags).code == 0
     same, tars, old = (
         json.loads((p / "dataset.json").read_text())
         for p in (tmp_path / "same", tmp_path / "tars", earlier.parent)
@@ -734,13 +639,16 @@ def test_from_takes_the_source_from_where_it_is_now(earlier: Path, tmp_path: Pat
     (tmp_path / "copy.png").rename(moved)
     again = tmp_path / "again"
     flags = ("--imgpath", moved, "--threads", 1, "--quiet")
-    assert run("--from", earlier, "--targetpath", again, *flags) == 0
+    assert run("--from", earlier, "--targetpath", again, *flags).code == 0
     assert tree_hash(again) == tree_hash(earlier.parent)  # the class keeps its name
 
 
-def test_from_refuses_another_source(refusal: object, earlier: Path, tmp_path: Path) -> None:
+def test_from_refuses_another_source(
+    refusal: Callable[..., str], earlier: Path, tmp_path: Path
+) -> None:
     Image.new("RGB", (640, 480)).save(tmp_path / "copy.png")
     line = refusal("--from", earlier)
+    assert "the file has changed" in line
     old = json.loads(earlier.read_text())["sources"][0]["sha256"]
     assert "copy.png" in line
     assert len(set(re.findall(r"[0-9a-f]{64}", line)) - {old}) == 1  # both sides are shown
@@ -748,18 +656,20 @@ def test_from_refuses_another_source(refusal: object, earlier: Path, tmp_path: P
 
 
 def test_from_refuses_other_versions_unless_they_are_accepted(
-    refusal: object, earlier: Path, tmp_path: Path
+    refusal: Callable[..., str], earlier: Path, tmp_path: Path
 ) -> None:
     edit_dataset_json(earlier, '"opencv": "', '"opencv": "0.')
     line = refusal("--from", earlier)
     assert "was made by other versions (opencv: 0." in line
     assert "--accept_versions" in line
     again = ("--targetpath", tmp_path / "again", "--threads", 1, "--quiet")
-    assert run("--from", earlier, *again, "--accept_versions") == 0
+    assert run("--from", earlier, *again, "--accept_versions").code == 0
     assert tree_hash(tmp_path / "again") == tree_hash(earlier.parent)
 
 
-def test_from_gives_no_advice_that_cannot_be_followed(refusal: object, earlier: Path) -> None:
+def test_from_gives_no_advice_that_cannot_be_followed(
+    refusal: Callable[..., str], earlier: Path
+) -> None:
     other = json.dumps({"single-image-gen": "0", "opencv": "0"})
     edit_dataset_json(earlier, '"versions":', f'"accepted_versions": [{other}], "versions":')
     line = refusal("--from", earlier)
@@ -767,7 +677,7 @@ def test_from_gives_no_advice_that_cannot_be_followed(refusal: object, earlier: 
     assert "install" not in line
 
 
-def test_from_refuses_num_sources(refusal: object, earlier: Path) -> None:
+def test_from_refuses_num_sources(refusal: Callable[..., str], earlier: Path) -> None:
     assert "--from takes the sources of the earlier dataset" in refusal(
         "--from", earlier, "--num_sources", 1
     )
@@ -785,7 +695,7 @@ def test_from_refuses_num_sources(refusal: object, earlier: Path) -> None:
     ids=["missing", "empty", "another", "photograph", "cut"],
 )
 def test_from_refuses_what_is_no_dataset_json(
-    content: str | None, words: str, refusal: object, tmp_path: Path
+    content: str | None, words: str, refusal: Callable[..., str], tmp_path: Path
 ) -> None:
     path = tmp_path / "some.json"
     if content is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import program
+from conftest import program, run
 from PIL import Image
 
 from single_image_gen.cli.main import main
@@ -84,23 +85,21 @@ def test_a_deleted_working_directory_is_named(photo: Path, tmp_path: Path) -> No
         )
 
 
-def test_names_reach_the_terminal_without_escape_sequences(
-    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    name = "a\x1b[31m\n\udcff.png"
-    Image.open(photo).save(os.fsencode(tmp_path / name), "PNG")
+def test_names_reach_the_terminal_without_escape_sequences(photo: Path, tmp_path: Path) -> None:
+    source = tmp_path / "a\x1b[31m\n\udcff.png"
+    Image.open(photo).save(os.fsencode(source), "PNG")
     target = tmp_path / "out\x1b[2J"
-    flags = ["--num_imgs", "2", "--img_size", "8", "--threads", "1"]
-    assert main(["--imgpath", str(tmp_path / name), "--targetpath", str(target), *flags]) == 0
-    (target / "train" / "strange\x1b[31m\nname").touch()
-    assert main(["verify", str(target)]) == 1
-    assert main(["verify", str(target), "--json"]) == 1
-    assert main(["inspect", str(tmp_path / name)]) == 0
-    assert main(["inspect", str(tmp_path / name), "--json"]) == 0
-    out, err = capsys.readouterr()
-    assert "\x1b" not in out + err
-    assert "foreign: train/strange\\x1b[31m\\nname: " in out
-    assert "a\\x1b[31m\\n\\udcff.png" in out
+    flags = ("--num_imgs", 2, "--img_size", 8, "--threads", 1)
+    done = [run("--imgpath", source, "--targetpath", target, *flags)]
+    foreign = "train/strange\x1b[31m\nname\udcff"
+    (target / foreign).touch()
+    done += [run(*words) for words in (("verify", target), ("verify", target, "--json"))]
+    done += [run(*words) for words in (("inspect", source), ("inspect", source, "--json"))]
+    assert [one.code for one in done] == [0, 1, 1, 0, 0]
+    assert "\x1b" not in "".join(one.out + one.err for one in done)
+    assert "foreign: train/strange\\x1b[31m\\nname\\udcff: " in done[1].out
+    assert json.loads(done[2].out)["foreign"][0]["file"] == foreign
+    assert "a\\x1b[31m\\n\\udcff.png" in done[3].out
 
 
 def test_no_arguments_print_what_it_is_the_command_and_where_to_read_on() -> None:
