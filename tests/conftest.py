@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -88,6 +89,13 @@ def _photo_pixels(width: int, height: int, seed: int) -> np.ndarray:
     return np.clip(pixels + rng.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8)
 
 
+def save_photo(path: Path, width: int = 40, height: int = 30, seed: int = 0) -> Path:
+    """Save a picture of `photo_pixels` under this name, in a new folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(photo_pixels(width, height, seed)).save(path)
+    return path
+
+
 @pytest.fixture(scope="module")
 def little_garbage() -> Iterator[None]:
     """For modules that collect garbage: of what they made, without a look at all of torch."""
@@ -100,17 +108,13 @@ def little_garbage() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A PNG of 640 x 480 pixels."""
-    path = tmp_path_factory.mktemp("source") / "photo.png"
-    Image.fromarray(photo_pixels()).save(path)
-    return path
+    return save_photo(tmp_path_factory.mktemp("source") / "photo.png", 640, 480)
 
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A PNG of 96 x 80 pixels, named as `photo`."""
-    path = tmp_path_factory.mktemp("source") / "photo.png"
-    Image.fromarray(photo_pixels(96, 80)).save(path)
-    return path
+    return save_photo(tmp_path_factory.mktemp("source") / "photo.png", 96, 80)
 
 
 @pytest.fixture(scope="session")
@@ -173,6 +177,22 @@ def refused(*arguments: object, warned: bool = False) -> str:
     assert done.err.endswith("\n")
     assert lines[0].startswith("single-image-gen: error: ")
     return lines[0].removeprefix("single-image-gen: error: ")
+
+
+@contextlib.contextmanager
+def tmpfs(where: Path, options: str = "size=16m") -> Iterator[None]:
+    """Within the context, a file system in memory is there; skips the test where none can be."""
+    where.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", options, "none", str(where)]
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("mounting needs root")
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(where)], check=True)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import images_below, photo_pixels, tree_hash
+from conftest import images_below, save_photo, tree_hash
 from PIL import Image
 
 from single_image_gen.cli.main import main
@@ -85,11 +85,9 @@ def follow(folder: Path, name: str, *arguments: object) -> None:
 
 @pytest.fixture
 def folder_of_photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
     for k in range(10):
-        Image.fromarray(photo_pixels(80, 60, seed=k)).save(folder / f"photo {k}.png")
-    return folder
+        save_photo(tmp_path / f"photos/photo {k}.png", 80, 60, seed=k)
+    return tmp_path / "photos"
 
 
 def test_every_script_is_tested() -> None:

@@ -6,8 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import photo_pixels
-from PIL import Image
+from conftest import save_photo
 
 from check.damage import make
 from single_image_gen.workers.shard import parse_shard
@@ -18,9 +17,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Not to be changed: sources `one` and `two`; of them a folder, tars, half of a folder."""
     root = tmp_path_factory.mktemp("made")
     photos = root / "photos"
-    photos.mkdir()
     for k, name in enumerate(("one", "two")):
-        Image.fromarray(photo_pixels(120, 90, seed=k)).save(photos / f"{name}.png")
+        save_photo(photos / f"{name}.png", 120, 90, seed=k)
     kinds = {
         "folder": {},
         "tars": {"format": "webdataset"},

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import bound_by_permissions, refused, run, snapshot, tree_hash
+from conftest import bound_by_permissions, run, snapshot, tree_hash
 
 from check.damage import (
     BATCH,
@@ -475,25 +475,6 @@ def test_all_of_many_empty_markers_are_named_and_their_batches_made_again(
 
 
 # dataset.json itself
-
-
-@pytest.mark.parametrize("text", ["{", "[" * 100_000, "{}"], ids=["cut", "deep", "no"])
-def test_a_damaged_dataset_json_is_one_line(text: str, folder: Path) -> None:
-    (folder / "dataset.json").write_text(text)
-    done = run("verify", folder, "--repair")
-    assert done.code == 1
-    assert "dataset.json" in done.out
-    assert "Traceback" not in done.out + done.err
-
-
-def test_a_missing_dataset_json_is_damage_and_a_foreign_folder_is_not(
-    folder: Path, tmp_path: Path
-) -> None:
-    (folder / "dataset.json").unlink()
-    assert run("verify", folder).code == 1
-    (tmp_path / "empty").mkdir()
-    assert refused("verify", tmp_path / "empty")
-    assert refused("verify", tmp_path / "none")
 
 
 @pytest.mark.parametrize("kind", ["folder", "tars", "half"])

@@ -13,10 +13,10 @@ from conftest import (
     bound_by_permissions,
     edit_dataset_json,
     images_below,
-    photo_pixels,
     program,
     refused,
     run,
+    save_photo,
     tree_hash,
 )
 from PIL import Image
@@ -29,9 +29,7 @@ TINY = ("--img_size", 8, "--threads", 1)
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("source") / "pic.png"
-    Image.fromarray(photo_pixels(40, 30)).save(path)
-    return path
+    return save_photo(tmp_path_factory.mktemp("source") / "pic.png")
 
 
 def make(source: Path, target: Path, count: int = 6, *flags: object) -> Done:
@@ -178,7 +176,7 @@ def test_from_finds_the_sources_among_others_and_takes_the_folder_for_its_datase
     source: Path, tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
-        Image.fromarray(photo_pixels(30, 30, seed=ord(name))).save(tmp_path / f"{name}.png")
+        save_photo(tmp_path / f"{name}.png", 30, 30, seed=ord(name))
     assert run(
         *("--imgpath", tmp_path / "b.png", source, "--targetpath", tmp_path / "out"),
         *("--num_imgs", 6, *TINY),
@@ -344,8 +342,10 @@ def test_the_notice_of_many_files_is_of_files_that_are_still_to_be_made(
 # --- verify
 
 
-def verdict(*arguments: object) -> list[str]:
-    return run("verify", *arguments, "--quiet").out.splitlines()
+def verdict(*arguments: object, code: int = 1) -> list[str]:
+    done = run("verify", *arguments, "--quiet")
+    assert done.code == code
+    return done.out.splitlines()
 
 
 REPAIR = "--repair restores what is damaged, missing or wrong"
@@ -358,7 +358,8 @@ def test_verify_says_what_is_wrong_of_what_kind_and_what_to_do(
     target = tmp_path / "out"
     assert make(source, target, 20, "--batch_size", 10).code == 0
     good = [f"{target}: 20 of 20 images intact; all is well"]
-    assert verdict(target) == verdict(target / "dataset.json") == good
+    for place in (target, target / "dataset.json"):
+        assert verdict(place, code=0) == good
     patch = str(target / "train/pic/patch_{:07d}.jpg").format
     Path(patch(1)).write_text("no picture")
     Path(patch(2)).unlink()
@@ -370,7 +371,7 @@ def test_verify_says_what_is_wrong_of_what_kind_and_what_to_do(
         f"{target}: 17 of 20 images intact; 2 damaged, 1 missing",
         REPAIR,
     ]
-    lines = verdict(target, "--repair")
+    lines = verdict(target, "--repair", code=0)
     assert lines[:2] == [
         "repaired: train/pic/patch_0000001.jpg: not a JPEG",
         "repaired: train/pic/patch_0000002.jpg: missing",
@@ -442,6 +443,7 @@ def test_a_repair_that_cannot_be_says_why(source: Path, tmp_path: Path) -> None:
     ("name", "words"),
     [
         ("nowhere", "nowhere: no such folder"),
+        ("empty", "empty holds no dataset.json: name the folder that does"),
         ("notes.txt", "notes.txt: a file, not a folder: name the dataset's root"),
         ("out/train", "out/train holds no dataset.json: name the folder that does"),
     ],
@@ -450,6 +452,7 @@ def test_verify_of_what_is_no_dataset_names_what_is_wanted(
     name: str, words: str, source: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "empty").mkdir()
     assert make(source, tmp_path / "out").code == 0
     assert words in refused("verify", tmp_path / name)
 

@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from conftest import generate, photo_pixels, refused, run, snapshot
-from PIL import Image
+from conftest import generate, refused, run, save_photo, snapshot
 
 import single_image_gen.make.forecast
 from single_image_gen import PAPER, SCRIPT
@@ -32,7 +31,7 @@ Flags = tuple[object, ...]
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     for k, name in enumerate(("one", "two")):
-        Image.fromarray(photo_pixels(320, 240, seed=k)).save(folder / f"{name}.png")
+        save_photo(folder / f"{name}.png", 320, 240, seed=k)
     return folder
 
 
@@ -278,9 +277,8 @@ def test_the_check_renders_for_a_bounded_time(
 
 @pytest.mark.parametrize("num_imgs", [100, 100_000])
 def test_of_many_sources_only_a_few_are_decoded(num_imgs: int, tmp_path: Path, disk) -> None:
-    for k in range(9):
-        Image.fromarray(photo_pixels(60, 40, seed=k)).save(tmp_path / f"{k}.png")
-    opened = Asked(open_sources([str(tmp_path / f"{k}.png") for k in range(9)]))
+    paths = [str(save_photo(tmp_path / f"{k}.png", 60, 40, seed=k)) for k in range(9)]
+    opened = Asked(open_sources(paths))
     spec = DatasetSpec(opened.sources.infos, replace(SCRIPT, img_size=16), num_imgs=num_imgs)
     there = survey_target(Run(spec, str(tmp_path), opened))
     disk(8000 * num_imgs)  # not enough for uncompressed images, so that some are rendered

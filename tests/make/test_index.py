@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import generate, photo_pixels, refused, run, tree_hash
-from PIL import Image
+from conftest import generate, refused, run, save_photo, tree_hash
 
 from single_image_gen import SCRIPT
 from single_image_gen.check.verify import verify
@@ -28,7 +27,7 @@ ORIGINS = [0, 3, 4, 5, 6, 7, 99, 100, 250]
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     for k in range(3):
-        Image.fromarray(photo_pixels(60, 40, seed=k)).save(folder / f"{k}.png")
+        save_photo(folder / f"{k}.png", 60, 40, seed=k)
     return folder
 
 

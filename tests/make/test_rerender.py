@@ -16,7 +16,15 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import edit_dataset_json, generate, images_below, photo_pixels, refused, run, snapshot
+from conftest import (
+    edit_dataset_json,
+    generate,
+    images_below,
+    refused,
+    run,
+    save_photo,
+    snapshot,
+)
 from PIL import Image
 
 import single_image_gen.photo.find
@@ -45,7 +53,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two sources, `one` and `two`."""
     folder = tmp_path_factory.mktemp("photos")
     for k, name in enumerate(("one", "two")):
-        Image.fromarray(photo_pixels(120, 90 + 10 * k, seed=k)).save(folder / f"{name}.png")
+        save_photo(folder / f"{name}.png", 120, 90 + 10 * k, seed=k)
     return folder
 
 
@@ -261,7 +269,7 @@ def test_render_needs_only_the_sources_of_its_images(
 
 
 def test_render_refuses_other_sources(whole: Path, tmp_path: Path) -> None:
-    Image.fromarray(photo_pixels(120, 90, seed=5)).save(tmp_path / "one.png")
+    save_photo(tmp_path / "one.png", 120, 90, seed=5)
     flags = ("--index", 4, "--targetpath", tmp_path / "again", "--imgpath", tmp_path)
     assert "SHA-256" in refused("render", whole / "dataset.json", *flags)
     assert not (tmp_path / "again").exists()

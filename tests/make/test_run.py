@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import encode_rgb, generate, images_below, photo_pixels, tree_hash
+from conftest import encode_rgb, generate, images_below, photo_pixels, save_photo, tree_hash
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT
@@ -143,9 +143,7 @@ def test_fewer_images_than_sources(small_sources: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", [SCRIPT, PAPER], ids=["script", "paper"])
 def test_a_file_is_the_jpeg_of_its_index(recipe: object, tmp_path: Path) -> None:
-    for k in range(2):
-        Image.fromarray(photo_pixels(90, 70 + k, seed=k)).save(tmp_path / f"{k}.png")
-    paths = [tmp_path / "0.png", tmp_path / "1.png"]
+    paths = [save_photo(tmp_path / f"{k}.png", 90, 70 + k, seed=k) for k in range(2)]
     recipe = replace(recipe, img_size=32)
     target = tmp_path / "out"
     summary = generate(

@@ -7,8 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import bound_by_permissions, generate, photo_pixels
-from PIL import Image
+from conftest import bound_by_permissions, generate, save_photo
 
 from single_image_gen import Recipe, SingleImageDataset
 from single_image_gen.errors import Notice, SourceError, UsageError
@@ -28,18 +27,12 @@ if TYPE_CHECKING:
 SMALL = Recipe(img_size=8)
 
 
-def save(path: Path, seed: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(photo_pixels(40, 30, seed=seed)).save(path)
-    return path
-
-
 # --- finding ---------------------------------------------------------------------------------
 
 
 def test_an_unreadable_subfolder_is_refused(tmp_path: Path) -> None:
-    save(tmp_path / "photos/a.png")
-    closed = save(tmp_path / "photos/closed/b.png").parent
+    save_photo(tmp_path / "photos/a.png")
+    closed = save_photo(tmp_path / "photos/closed/b.png").parent
     closed.chmod(0)
     try:
         with bound_by_permissions(), pytest.raises(SourceError, match="closed: Permission denied"):
@@ -49,8 +42,8 @@ def test_an_unreadable_subfolder_is_refused(tmp_path: Path) -> None:
 
 
 def test_rendered_images_in_a_folder_are_passed_over_with_a_notice(tmp_path: Path) -> None:
-    photo = save(tmp_path / "photo.png")
-    rendered = save(tmp_path / "photo/patch_0000003.jpg")
+    photo = save_photo(tmp_path / "photo.png")
+    rendered = save_photo(tmp_path / "photo/patch_0000003.jpg")
     with pytest.warns(Notice, match="1 image named as this program names"):
         assert find_sources([str(tmp_path)]) == [str(photo)]
     # where there is nothing else, or it is named, it is meant
@@ -175,7 +168,7 @@ def test_sources_are_sorted_by_class_name() -> None:
 def misread(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("misread")
     for k, name in enumerate(MISREAD):
-        save(folder / name, seed=k)
+        save_photo(folder / name, seed=k)
     return folder
 
 
@@ -217,7 +210,7 @@ def test_hugging_face_finds_every_image_with_its_label(
 def test_known_sources_keep_their_order(tmp_path: Path) -> None:
     from single_image_gen.photo.memory import open_sources
 
-    paths = [str(save(tmp_path / f"{name}.png", k)) for k, name in enumerate("cab")]
+    paths = [str(save_photo(tmp_path / f"{name}.png", seed=k)) for k, name in enumerate("cab")]
     infos = open_sources(paths).infos
     assert [info.class_name for info in infos] == ["a", "b", "c"]
     again = open_sources([infos[k].path for k in (2, 0, 1)], known=[infos[k] for k in (2, 0, 1)])

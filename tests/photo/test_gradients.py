@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
-from conftest import photo_pixels
+from conftest import save_photo
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT
@@ -111,10 +111,9 @@ def sources(
         monkeypatch.delattr(os, "memfd_create", raising=False)
     if request.param == "disk":
         monkeypatch.setattr(memory, "memory_limit", lambda: 0)
-    paths = [str(tmp_path / f"{k}.png") for k in range(3)]
-    for k, path in enumerate(paths):
-        Image.fromarray(photo_pixels(111 + k, 97 + k, seed=k)).save(path)
-    return open_sources(paths)
+    return open_sources(
+        [str(save_photo(tmp_path / f"{k}.png", 111 + k, 97 + k, seed=k)) for k in range(3)]
+    )
 
 
 def test_sums_are_made_once_for_all_processes(sources: SharedSources, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import photo_pixels
+from conftest import save_photo
 from PIL import Image
 
 from single_image_gen.errors import SourceError
@@ -20,10 +20,7 @@ from single_image_gen.photo.memory import SPARE_BYTES, SharedSources, memory_lim
 
 @pytest.fixture
 def paths(tmp_path: Path) -> list[str]:
-    paths = [str(tmp_path / f"{k}.png") for k in range(5)]
-    for k, path in enumerate(paths):
-        Image.fromarray(photo_pixels(50 + k, 40, seed=k)).save(path)
-    return paths
+    return [str(save_photo(tmp_path / f"{k}.png", 50 + k, 40, seed=k)) for k in range(5)]
 
 
 def pixels_of(path: str) -> np.ndarray:
@@ -88,7 +85,7 @@ def test_a_copy_decodes_by_itself_where_the_original_is_out_of_reach(
     del sources
     other = open_sources(paths[:1])  # a file of another kind may have taken the descriptor
     check(pickle.loads(sent), paths)
-    Image.fromarray(photo_pixels(50, 40, seed=9)).save(paths[0])
+    save_photo(Path(paths[0]), 50, 40, seed=9)
     with pytest.raises(SourceError, match="has changed"):
         pickle.loads(sent)[0]
     assert other[0].size == (50, 40)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from conftest import generate, images_below, run, tree_hash
+from conftest import generate, images_below, run, tmpfs, tree_hash
 from PIL import Image
 
 from single_image_gen import SCRIPT
@@ -453,21 +453,6 @@ def test_the_other_workers_stop_when_one_fails(source: Path, tmp_path: Path, bac
     time.sleep(0.3)
     assert len(images_below(tmp_path)) == count
     assert not leftovers(tmp_path) or backend == "loky"  # whose workers are killed
-
-
-@contextlib.contextmanager
-def tmpfs(where: Path, options: str) -> Iterator[None]:
-    where.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", options, "none", str(where)]
-    if os.geteuid() != 0 or not shutil.which("mount"):
-        pytest.skip("mounting needs root")
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(where)], check=True)
 
 
 @FORMATS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -21,13 +22,13 @@ from conftest import (
     edit_dataset_json,
     generate,
     images_below,
-    photo_pixels,
     refused,
     run,
+    save_photo,
     sealed,
+    tmpfs,
     tree_hash,
 )
-from PIL import Image
 
 from single_image_gen import SCRIPT
 from single_image_gen.check.repair import repair
@@ -317,13 +318,6 @@ def test_the_next_run_removes_what_a_killed_process_of_this_host_was_writing(
 # Another dataset
 
 
-def other_photo(tmp_path: Path) -> Path:
-    (tmp_path / "other").mkdir()
-    path = tmp_path / "other" / "photo.png"
-    Image.fromarray(photo_pixels(96, 80, seed=9)).save(path)
-    return path
-
-
 DIFFERENT = {
     "seed": (["--seed", 7], ["seed: 0 there, 7 asked for"]),
     "size": (["--img_size", 17], ["img_size: 16 there, 17 asked for"]),
@@ -348,7 +342,7 @@ def test_another_dataset_is_refused(target: Path, source: Path, name: str) -> No
 
 def test_other_sources_are_refused(target: Path, source: Path, tmp_path: Path) -> None:
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    line = refusal(other_photo(tmp_path), target)
+    line = refusal(save_photo(tmp_path / "other/photo.png", 96, 80, seed=9), target)
     assert f"content of source 0 (SHA-256): {digest} there" in line
     renamed = shutil.copy(source, tmp_path / "renamed.png")
     line = refusal(renamed, target)
@@ -943,20 +937,16 @@ def test_a_target_that_something_is_mounted_over_is_lost(
 ) -> None:
     target = tmp_path / "out"
     add = GroupCommit.add
+    with contextlib.ExitStack() as stack:
 
-    def losing(self: GroupCommit, record: BatchRecord) -> None:
-        add(self, record)
-        monkeypatch.setattr(GroupCommit, "add", add)
-        command = ["mount", "-t", "tmpfs", "none", str(target)]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("nothing can be mounted here")
+        def losing(self: GroupCommit, record: BatchRecord) -> None:
+            add(self, record)
+            monkeypatch.setattr(GroupCommit, "add", add)
+            stack.enter_context(tmpfs(target))
 
-    monkeypatch.setattr(GroupCommit, "add", losing)
-    try:
+        monkeypatch.setattr(GroupCommit, "add", losing)
         with pytest.raises(TargetLost, match="mounted over"):
             make(source, target, batch_size=10)
-    finally:
-        subprocess.run(["umount", "-l", str(target)], capture_output=True, check=False)
 
 
 # What is on disk before it is trusted

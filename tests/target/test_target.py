@@ -17,14 +17,14 @@ from conftest import (
     Done,
     bound_by_permissions,
     images_below,
-    photo_pixels,
     refused,
     run,
+    save_photo,
     sealed,
     snapshot,
+    tmpfs,
     tree_hash,
 )
-from PIL import Image
 
 from single_image_gen.cli.main import main
 
@@ -36,9 +36,7 @@ SMALL = ["--num_imgs", "20", "--img_size", "16", "--threads", "1", "--batch_size
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("source") / "pic.png"
-    Image.fromarray(photo_pixels(40, 30)).save(path)
-    return path
+    return save_photo(tmp_path_factory.mktemp("source") / "pic.png")
 
 
 @pytest.fixture(scope="module")
@@ -156,23 +154,12 @@ def test_names_that_the_terminal_cannot_show(
 
 @pytest.fixture
 def read_only(tmp_path: Path, finished: Path) -> Iterator[Path]:
-    """A read-only file system with a finished and an unfinished dataset on it."""
+    """A read-only file system with a finished dataset on it."""
     mount = tmp_path / "mount"
-    mount.mkdir()
-    try:
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", mount],
-            check=True,
-            capture_output=True,
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no file system can be mounted here ({error})")
-    try:
+    with tmpfs(mount):
         shutil.copytree(finished, mount / "finished")
         subprocess.run(["mount", "-o", "remount,ro", mount], check=True)
         yield mount
-    finally:
-        subprocess.run(["umount", mount], check=True)
 
 
 def test_a_read_only_file_system(read_only: Path, source: Path) -> None:
@@ -423,12 +410,12 @@ def test_hostile_descriptions_are_refused_by_every_command(
         line = refused(*arguments)
         assert "dataset.json" in line
         assert "damaged" in line
-    done = run("verify", target)
-    assert done.code in (1, 2), done  # to find damage is its work
-    said = done.out + done.err
-    assert "dataset.json" in said
-    assert "damaged" in said
-    assert "Traceback" not in said
+    for flags in ([], ["--repair"]):
+        done = run("verify", target, *flags)  # to find damage is its work
+        assert done.code == 1, done
+        assert "dataset.json" in done.out
+        assert "damaged" in done.out
+        assert "Traceback" not in done.out + done.err
     assert not out.exists()
     assert [file.name for file in target.iterdir()] == ["dataset.json"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import generate, images_below, photo_pixels, run, tree_hash
+from conftest import generate, images_below, run, save_photo, tree_hash
 from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT
@@ -45,10 +45,8 @@ pytestmark = pytest.mark.usefixtures("little_garbage")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three sources; one has letters beyond ASCII in its name, one as many bytes as are allowed."""
     folder = tmp_path_factory.mktemp("photos")
-    paths = [folder / "straße 東京.png", folder / f"{'long' * 30}.png", folder / "plain.v2.png"]
-    for k, path in enumerate(paths):
-        Image.fromarray(photo_pixels(96, 64, seed=k)).save(path)
-    return paths
+    names = ("straße 東京", "long" * 30, "plain.v2")
+    return [save_photo(folder / f"{name}.png", 96, 64, k) for k, name in enumerate(names)]
 
 
 def make(photos: list[Path] | Path, target: Path, **options: object) -> Summary:
@@ -260,10 +258,9 @@ def test_a_source_itself_has_the_parameters_of_its_center(
     ids=["dots", "same name", "looks like a key", "odd", "long"],
 )
 def test_keys_are_unique_over_all_shards(tmp_path: Path, source_names: list[str]) -> None:
-    paths = [tmp_path / "in" / name for name in source_names]
-    for k, path in enumerate(paths):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(photo_pixels(64, 64, seed=k)).save(path)
+    paths = [
+        save_photo(tmp_path / "in" / name, 64, 64, seed=k) for k, name in enumerate(source_names)
+    ]
     target = tmp_path / "out"
     make(paths, target, num_imgs=24)
     found = [member.name for path in target.glob("*.tar") for member, _ in read(path)]
@@ -335,9 +332,8 @@ def test_hugging_face_loads_every_member(
     first: str, tmp_path: Path, hugging_face: Callable[..., Any]
 ) -> None:
     sources, recipe, seed = FIRST_FIVE[first]
-    (tmp_path / "photos").mkdir()
     for k in range(sources):
-        Image.fromarray(photo_pixels(96, 80, seed=k)).save(tmp_path / f"photos/{k}.png")
+        save_photo(tmp_path / f"photos/{k}.png", 96, 80, seed=k)
     recipe = replace(recipe, img_size=16)
     target = tmp_path / "out"
     make(tmp_path / "photos", target, recipe=recipe, num_imgs=500, batch_size=None, seed=seed)
