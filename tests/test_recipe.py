@@ -162,18 +162,6 @@ def test_the_ends_of_the_ranges_are_allowed(preset: Recipe, edges: dict[str, obj
     assert {name: getattr(changed, name) for name in edges} == edges
 
 
-def test_replace_makes_a_variant_and_leaves_the_preset() -> None:
-    small = replace(SCRIPT, img_size=32)
-    assert small.img_size == 32
-    assert asdict(small) == {**TABLE["script"], "img_size": 32}
-    assert SCRIPT.img_size == 256
-
-
-def test_a_variant_is_checked_too() -> None:
-    with pytest.raises(ValueError, match="deg must be 0 to 180, got 200"):
-        replace(PAPER, deg=200)
-
-
 def test_a_recipe_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         SCRIPT.deg = 1  # type: ignore[misc]

@@ -17,7 +17,6 @@ from PIL import Image
 
 from single_image_gen import PAPER, SCRIPT
 from single_image_gen.draw.params import uniforms
-from single_image_gen.errors import SourceError
 from single_image_gen.photo.flatmap import panel, write_map
 from single_image_gen.photo.gradients import GradientPyramid, tables_of
 from single_image_gen.photo.suitability import FLAT, inspect_image, middle_crop
@@ -287,11 +286,6 @@ def test_what_cannot_be_inspected_is_wrong_use(
         "DOT": save(tmp_path / "dot.png", np.zeros((1, 1, 3))),
     }
     assert refused("inspect", *[places.get(part, part) for part in arguments])
-
-
-def test_a_source_that_is_no_image_says_so(tmp_path: Path) -> None:
-    with pytest.raises(SourceError):
-        inspect_image(str(tmp_path))
 
 
 def test_a_large_photograph_takes_seconds_and_no_torch(tmp_path: Path) -> None:
