@@ -30,7 +30,6 @@ from check.damage import (
 from single_image_gen.check.repair import repair
 from single_image_gen.check.verify import verify
 from single_image_gen.target.files import Target
-from single_image_gen.target.lock import RunLock
 
 SLOW = os.environ.get("SINGLE_IMAGE_GEN_SLOW") == "1"
 
@@ -216,8 +215,8 @@ def test_a_repair_without_room_ends_in_one_line_and_can_be_repeated(
 
 def test_a_repair_beside_a_run_is_refused(folder: Path) -> None:
     flip(folder / patch(3), 400)
-    with Target(str(folder)) as target, RunLock(target) as lock:
-        lock.acquire_shared()
+    with Target(str(folder)) as target:
+        target.lock_shared()
         before = snapshot(folder)
         error = refused("verify", folder, "--repair")
         assert "a run or another repair is at work there" in error

@@ -25,7 +25,6 @@ from single_image_gen.engines import load_engine
 from single_image_gen.errors import BackendError, Notice, UsageError
 from single_image_gen.photo.source import load_source
 from single_image_gen.target.files import Target
-from single_image_gen.target.lock import RunLock
 from single_image_gen.workers import pool
 from single_image_gen.workers.shard import Shard
 
@@ -235,8 +234,8 @@ def test_shards_together_make_the_whole(photo: Path, tmp_path: Path) -> None:
 def test_a_run_beside_another_says_so_unless_both_are_shards(photo: Path, tmp_path: Path) -> None:
     options = {"recipe": TINY, "num_imgs": 40, "batch_size": 10, "threads": 1}
     generate(photo, tmp_path, **options, shard=Shard(0, 4, "test"))
-    with Target(str(tmp_path)) as target, RunLock(target) as lock:
-        lock.acquire_shared()
+    with Target(str(tmp_path)) as target:
+        target.lock_shared()
         assert generate(photo, tmp_path, **options, shard=Shard(1, 4, "test")).made == 10
         with pytest.warns(Notice, match="another run is at work in .*--shard I/N"):
             assert generate(photo, tmp_path, **options).made == 20

@@ -46,7 +46,6 @@ from single_image_gen.target.lifecycle import (
     read_target,
     register_dataset,
 )
-from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import DatasetMetadata, parse_metadata, target_metadata
 from single_image_gen.target.versions import current_versions
 from single_image_gen.workers.shard import Shard
@@ -462,8 +461,7 @@ def test_finishing_keeps_the_markers_of_a_growth_at_the_same_time(
         metadata = target_metadata(handle)
         later = BatchRecord(20, 30, 10, 1, metadata.spec.digest, "0" * 64, "0" * 80)
         write_marker(handle, later)
-        with RunLock(handle) as lock:
-            finish_dataset(handle, lock, metadata)
+        finish_dataset(handle, metadata)
         assert read_journal(handle).done.covers(range(30))
 
 
@@ -1038,8 +1036,8 @@ def test_on_a_cluster_a_batch_is_flushed_where_it_was_written(
 
 def test_overwrite_is_refused_while_a_run_is_at_work(source: Path, tmp_path: Path) -> None:
     part(source, tmp_path)
-    with Target(str(tmp_path)) as handle, RunLock(handle) as lock:
-        lock.acquire_shared()
+    with Target(str(tmp_path)) as handle:
+        handle.lock_shared()
         assert "another run is at work there" in refusal(source, tmp_path, "--overwrite")
     assert start_run(source, tmp_path, "--overwrite").code == 0
 
@@ -1062,8 +1060,8 @@ def test_overwrite_is_refused_while_a_real_run_is_at_work(
 def test_several_runs_may_hold_the_lock_and_the_last_one_tidies_up(
     source: Path, finished: Path, tmp_path: Path
 ) -> None:
-    with Target(str(tmp_path)) as handle, RunLock(handle) as lock:
-        lock.acquire_shared()
+    with Target(str(tmp_path)) as handle:
+        handle.lock_shared()
         _, staging = handle.new_staging_name()
         assert make(source, tmp_path).missing == 0
         assert os.listdir(staging) == []

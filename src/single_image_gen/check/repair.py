@@ -28,7 +28,6 @@ from single_image_gen.make.rerender import (
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import read_journal, write_journal, write_marker
 from single_image_gen.target.layout import DATASET, INFO, PREVIEW, image_path, parse_marker_name
-from single_image_gen.target.lock import RunLock
 from single_image_gen.target.metadata import target_metadata
 from single_image_gen.target.versions import version_mismatch
 from single_image_gen.target.writers import TarWriter, info_json
@@ -101,8 +100,8 @@ def repair(
         return report
     if not report.findings:
         return replace(report, made=0, kept=report.intact)
-    with Target(path) as target, RunLock(target) as lock:
-        if not lock.try_exclusive():
+    with Target(path) as target:
+        if not target.try_lock_exclusive():
             raise TargetError(f"{path}: a run or another repair is at work there: wait for its end")
         try:
             made = _repair(target, report, spec, options)

@@ -48,7 +48,6 @@ from single_image_gen.target.lifecycle import (
     register_dataset,
     remove_dataset,
 )
-from single_image_gen.target.lock import RunLock
 from single_image_gen.target.preflight import (
     check_path,
     check_recorded_files,
@@ -263,9 +262,9 @@ def _make_dataset(run: Run, pool: Pool) -> Summary:
     with target_errors(run.targetpath):
         os.makedirs(run.targetpath, exist_ok=True)
         target = Target(run.targetpath)
-    with target, RunLock(target) as lock:
+    with target:
         with target_errors(run.targetpath):
-            metadata, journal = _begin(target, lock, run)
+            metadata, journal = _begin(target, run)
         spec, made, written = metadata.spec, 0, 0
         if not _is_finished(target, spec, journal):
             target.remove_abandoned_staging()
@@ -274,37 +273,37 @@ def _make_dataset(run: Run, pool: Pool) -> Summary:
             finally:
                 with contextlib.suppress(OSError):  # what ended the run is raised
                     target.remove_abandoned_staging()  # of workers that were killed
-            _, journal = finish_dataset(target, lock, metadata)
+            journal = finish_dataset(target, metadata)
     missing = spec.num_imgs - journal.done.count(spec.num_imgs)
     stored = 0 if missing else sum(record.bytes for record in journal.records)
     seconds = time.monotonic() - began
     return Summary(spec, run.targetpath, made, written, seconds, missing, stored)
 
 
-def _begin(target: Target, lock: RunLock, run: Run) -> tuple[DatasetMetadata, JournalContents]:
+def _begin(target: Target, run: Run) -> tuple[DatasetMetadata, JournalContents]:
     """Register the run in the target; what the dataset is, and what is finished of it."""
     contents = read_target(target)
     if run.options.overwrite and contents.metadata is not None:
-        return _overwrite(target, lock, run), JournalContents()
+        return _overwrite(target, run), JournalContents()
     joined = run.join(target, contents)
     check_recorded_files(target, joined.spec, contents.journal.done)
     if _is_finished(target, joined.spec, contents.journal):
         return joined, contents.journal  # nothing is written, not even a lock
-    if not lock.try_exclusive() and run.workers.shard.count == 1:
+    if not target.try_lock_exclusive() and run.workers.shard.count == 1:
         notify(
             f"another run is at work in {target.path}: both make the same images; to divide them, "
             "start each run with --shard I/N"
         )
-    lock.acquire_shared()
+    target.lock_shared()
     contents = read_target(target)
     _warn_of_faults(target, contents.journal.faults)
     join = functools.partial(run.join, target)
     return register_dataset(target, contents, join), contents.journal
 
 
-def _overwrite(target: Target, lock: RunLock, run: Run) -> DatasetMetadata:
+def _overwrite(target: Target, run: Run) -> DatasetMetadata:
     """Replace the dataset in the target."""
-    if not lock.try_exclusive():
+    if not target.try_lock_exclusive():
         raise TargetError(
             f"{target.path}: another run is at work there: wait until it has ended, or stop it, "
             "before --overwrite"
@@ -313,7 +312,7 @@ def _overwrite(target: Target, lock: RunLock, run: Run) -> DatasetMetadata:
     if there is not None:
         remove_dataset(target, there.spec)
     target.place(run.asked.as_bytes(), DATASET, flush=True)
-    lock.acquire_shared()
+    target.lock_shared()
     return run.asked
 
 

@@ -16,7 +16,6 @@ from single_image_gen.photo.memory import SharedSources
 from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.target.files import Target
 from single_image_gen.target.layout import DATASET, patch_name
-from single_image_gen.target.lock import RunLock
 from single_image_gen.target.preflight import check_path, target_errors
 from single_image_gen.workers import Workers
 from single_image_gen.workers.pool import open_pool
@@ -172,13 +171,14 @@ def render_files(
         os.makedirs(targetpath, exist_ok=True)
     work = Work(spec, os.path.abspath(targetpath), sources)
     tasks = [functools.partial(do_files, ranges=part) for part in split(ranges)]
-    with Target(work.targetpath) as target, RunLock(target) as lock:
+    with Target(work.targetpath) as target:
         with target_errors(targetpath):
-            lock.acquire_shared()
+            target.lock_shared()
         try:
             done = run_tasks(work, tasks, ranges, options, lambda result: result[0])
         finally:
-            if lock.try_exclusive():  # otherwise another command writes there, which removes it
+            # unless another command writes there, which then removes it
+            if target.try_lock_exclusive():
                 target.remove_work()
     return sum(made for made, _ in done), sum(written for _, written in done)
 

@@ -1,7 +1,8 @@
 """Files of a target, written whole or not at all.
 
 A file is written under a staging name and then renamed to its final one. Every path below the
-target is opened relative to a directory handle, and links below it are not followed.
+target is opened relative to a directory handle, and links below it are not followed. The runs at
+work in a target share a lock on it; removing its content takes the lock exclusively.
 """
 
 from __future__ import annotations
@@ -29,13 +30,17 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PRIVATE = re.compile(r"[^/]{0,64}-\d+-[0-9a-f]{8}")
 _STAGED = re.compile(r"[0-9a-f]{8}")
+# The last run deletes the lock file, possibly after another run has opened it; that run then
+# reopens it.
+_LOCK_ATTEMPTS = 16
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class Target:
-    """The target as a directory handle, with a private staging folder in it.
+    """The target as a directory handle, with a private staging folder in it, and a lock on it.
 
-    A context manager; leaving it removes the staging folder. All errors name the file or folder.
+    A context manager; leaving it removes the staging folder and releases the lock, as the end of
+    the process does. All errors name the file or folder.
 
     Args:
         path: the target; it must exist. It may be a link; nothing below it may.
@@ -47,6 +52,7 @@ class Target:
         self._private = f"{STAGING}/{_host()}{os.getpid()}-{secrets.token_hex(4)}"
         self._staging: int | None = None
         self._names = itertools.count()
+        self._lock_file = -1
 
     def __enter__(self) -> Target:
         self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -55,6 +61,50 @@ class Target:
     def __exit__(self, *_: object) -> None:
         self._remove_staging()
         os.close(self.fd)
+        self._close_lock()
+
+    def lock_shared(self) -> None:
+        """Acquire the lock in shared mode, waiting while another run holds it exclusively.
+
+        On a file system without locks, each run goes on as if it were alone.
+        """
+        self._acquire(fcntl.LOCK_SH)
+
+    def try_lock_exclusive(self) -> bool:
+        """Acquire the lock exclusively if no other run holds it; returns whether it did."""
+        return self._acquire(fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _acquire(self, how: int) -> bool:
+        for _ in range(_LOCK_ATTEMPTS):
+            if not self._lock_is_current():
+                self._close_lock()
+                self.make_folder(WORK)
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                with self.naming(LOCK):
+                    self._lock_file = os.open(LOCK, flags, 0o666, dir_fd=self.fd)
+            try:
+                fcntl.flock(self._lock_file, how)
+            except BlockingIOError:
+                return False
+            except OSError:  # a file system without locks
+                break
+            if self._lock_is_current():
+                break
+        return True
+
+    def _lock_is_current(self) -> bool:
+        """Whether the open file is still the one in the target."""
+        try:
+            there = os.lstat(LOCK, dir_fd=self.fd)
+        except FileNotFoundError:
+            return False
+        return self._lock_file >= 0 and os.path.samestat(there, os.fstat(self._lock_file))
+
+    def _close_lock(self) -> None:
+        fd, self._lock_file = self._lock_file, -1
+        if fd >= 0:
+            with self.naming(LOCK):
+                os.close(fd)
 
     def make_folder(self, path: str) -> None:
         """Create a folder below the target, and those above it, where they do not exist."""

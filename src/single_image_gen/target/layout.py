@@ -9,7 +9,7 @@ TARGET/
   .single-image-gen/           while it is being made
     staging/                   files that are being written
     markers/<first>-<stop>.json    a finished batch each
-    lock                       held by every run at work, see `lock`
+    lock                       held by every run at work
 """
 
 from __future__ import annotations

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.target.lock import RunLock
 
 
 @dataclass(frozen=True)
@@ -211,18 +210,16 @@ def check_not_replaced(path: str, metadata: DatasetMetadata) -> DatasetMetadata:
     return now
 
 
-def finish_dataset(
-    target: Target, lock: RunLock, metadata: DatasetMetadata
-) -> tuple[DatasetMetadata, JournalContents]:
+def finish_dataset(target: Target, metadata: DatasetMetadata) -> JournalContents:
     """If every batch is finished, write batches.jsonl and remove the work folder.
 
     Any number of runs may do it at once and again. The work folder is left to the last of them.
 
     Returns:
-        What the target is now, and what is finished of it.
+        What is finished of the dataset.
 
     Raises:
-        TargetLost: it is no longer the dataset of `metadata`.
+        TargetLost: the target is no longer the dataset of `metadata`.
         OSError: something cannot be read or written.
     """
     now = check_not_replaced(target.path, metadata)
@@ -231,7 +228,7 @@ def finish_dataset(
         now = metadata
     spec, journal = now.spec, read_target(target).journal
     if not journal.done.covers(range(spec.num_imgs)):
-        return now, journal
+        return journal
     if spec.format == "webdataset" and not target.has(INFO):
         target.place(info_json(spec), INFO, flush=True)
     if journal.records != journal.lines or any(f.where == BATCHES for f in journal.faults):
@@ -241,10 +238,10 @@ def finish_dataset(
         batch = parse_marker_name(name)
         return batch is not None and batch.stop <= spec.num_imgs
 
-    if lock.try_exclusive():
+    if target.try_lock_exclusive():
         with contextlib.suppress(OSError):  # the dataset is whole without it
             target.remove_work(is_recorded)
-    return now, journal
+    return journal
 
 
 def remove_dataset(target: Target, spec: DatasetSpec) -> None:
