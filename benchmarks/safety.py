@@ -32,7 +32,7 @@ from single_image_gen.photo.source import load_source
 from single_image_gen.recipe import DEFAULT_ENGINE, ENGINES
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import BatchRecord, record_line, write_marker
-from single_image_gen.target.layout import image_path, sample_key
+from single_image_gen.target.layout import path_of, sample_key
 from single_image_gen.target.metadata import DatasetMetadata
 from single_image_gen.target.versions import current_versions
 from single_image_gen.target.writers import WRITERS, members
@@ -99,7 +99,7 @@ def plain(target: Path, spec: DatasetSpec, samples: list[Sample], batch: object)
     if spec.format == "folder":
         folder = str(target)
         for sample in samples:
-            with open(f"{folder}/{image_path(spec, sample.index)}", "wb", buffering=0) as file:
+            with open(f"{folder}/{path_of(spec, sample.index)}", "wb", buffering=0) as file:
                 file.write(sample.jpeg)
         return
     with tarfile.open(target / f"{samples[0].index}.tar", "w") as tar:

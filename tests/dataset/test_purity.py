@@ -15,7 +15,7 @@ from PIL import Image
 
 from single_image_gen import SCRIPT
 from single_image_gen.recipe import DEFAULT_ENGINE, ENGINES
-from single_image_gen.target.layout import image_path
+from single_image_gen.target.layout import path_of
 from single_image_gen.workers.shard import Shard
 
 COUNT = 44
@@ -183,7 +183,7 @@ def test_every_image_can_be_made_alone(
     random.Random(1).shuffle(indices)
     for index in indices:
         sample = make_sample(spec, sources, render, index)
-        assert sample.jpeg == (plain[engine] / image_path(spec, index)).read_bytes()
+        assert sample.jpeg == (plain[engine] / path_of(spec, index)).read_bytes()
 
 
 def test_bytes_do_not_depend_on_where_things_are(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from single_image_gen.check.finding import CHANGED, BatchCheck, Finding, jpeg_fault
 from single_image_gen.target.journal import RecordBuilder
-from single_image_gen.target.layout import TRAIN, image_path
+from single_image_gen.target.layout import TRAIN, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -82,7 +82,7 @@ def _read(
         for index in batch[start : start + CHUNK]:
             if spec.source_index(index) in skipped:
                 continue
-            path = image_path(spec, index)
+            path = path_of(spec, index)
             try:
                 data = target.read(path)
             except OSError as error:
@@ -101,7 +101,7 @@ def _compare(
     owners = {record.crc(index): index for index in record.indices}
     findings = {}
     for index in [index for index, crc in crcs.items() if crc != record.crc(index)]:
-        path = image_path(spec, index)
+        path = path_of(spec, index)
         owner = owners.get(crcs[index])
         changed = CHANGED if owner is None else f"{CHANGED}: they are those of image {owner}"
         try:

@@ -13,11 +13,10 @@ from single_image_gen.dataset.batches import IndexSet
 from single_image_gen.make.contact_sheet import sheet_size
 from single_image_gen.target.layout import (
     INFO,
+    PATCH_NAME,
     PREVIEW,
     TRAIN,
-    image_path,
-    parse_patch_name,
-    parse_tar_name,
+    images_in,
 )
 from single_image_gen.target.writers import info_json
 
@@ -55,13 +54,9 @@ def count_images(target: Target, spec: DatasetSpec, ranges: Iterable[range]) -> 
 
     The time it takes depends on what the target holds, not on the ranges.
     """
-    indices, size = IndexSet(ranges), spec.batch_size
-    count = 0
-    for index in (_index_of(spec, path) for path in _paths(target)):
-        if index is not None:
-            stop = index + 1 if spec.format == "folder" else min(index + size, spec.num_imgs)
-            count += (stop - index) * indices.covers(range(index, stop))
-    return count
+    indices = IndexSet(ranges)
+    files = (images_in(spec, path) for path in _paths(target))
+    return sum(len(images) for images in files if indices.covers(images))
 
 
 def foreign_files(target: Target, spec: DatasetSpec) -> Iterator[Finding]:
@@ -69,7 +64,7 @@ def foreign_files(target: Target, spec: DatasetSpec) -> Iterator[Finding]:
     folders: set[str] = set()  # that are its own, which `check_class_folders` checks
     if spec.format == "folder":
         folders = {TRAIN, *(f"{TRAIN}/{source.class_name}" for source in spec.sources)}
-    for path in sorted(path for path in _paths(target) if _index_of(spec, path) is None):
+    for path in sorted(path for path in _paths(target) if not images_in(spec, path)):
         if path not in folders:
             yield Finding("foreign", path, FOREIGN)
 
@@ -88,15 +83,4 @@ def _paths(target: Target) -> Iterator[str]:
         if not (folders or names):
             yield folder
         # a folder in the place of an image is a damaged image
-        folders[:] = [name for name in folders if parse_patch_name(name) is None]
-
-
-def _index_of(spec: DatasetSpec, path: str) -> int | None:
-    """The index of the image, or of a tar's first, that has this path; None for any other path."""
-    if spec.format == "webdataset":
-        number = parse_tar_name(path)
-        index = None if number is None else number * spec.batch_size
-        return index if index is not None and index < spec.num_imgs else None
-    index = parse_patch_name(path.rpartition("/")[2])
-    known = index is not None and index < spec.num_imgs and image_path(spec, index) == path
-    return index if known else None
+        folders[:] = [name for name in folders if not PATCH_NAME.fullmatch(name)]

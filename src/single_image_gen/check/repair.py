@@ -27,7 +27,7 @@ from single_image_gen.make.rerender import (
 )
 from single_image_gen.target.files import Target
 from single_image_gen.target.journal import read_journal, write_journal, write_marker
-from single_image_gen.target.layout import DATASET, INFO, PREVIEW, image_path, parse_marker_name
+from single_image_gen.target.layout import DATASET, INFO, PREVIEW, parse_marker_name, path_of
 from single_image_gen.target.metadata import target_metadata
 from single_image_gen.target.versions import version_mismatch
 from single_image_gen.target.writers import TarWriter, info_json
@@ -162,7 +162,7 @@ def do_remake(work: Work, remake: Remake) -> int:
             for index, jpeg in jpegs(work, remake.ranges):
                 if remake.allows(index, jpeg):
                     with _unless_occupied():
-                        target.place(jpeg, image_path(spec, index), parents=True)
+                        target.place(jpeg, path_of(spec, index), parents=True)
                         made += 1
             return made
         with contextlib.suppress(_Differs), _unless_occupied():

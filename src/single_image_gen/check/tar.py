@@ -16,7 +16,7 @@ from single_image_gen.check.finding import CHANGED, FOREIGN, BatchCheck, Finding
 from single_image_gen.dataset.sample import Sample
 from single_image_gen.dataset.spec import draw_candidates
 from single_image_gen.target.journal import RecordBuilder
-from single_image_gen.target.layout import sample_key, tar_name
+from single_image_gen.target.layout import path_of, sample_key
 from single_image_gen.target.writers import members
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ BUFFER = 2**20
 
 def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> BatchCheck:
     """Compare a tar with its record."""
-    tar = tar_name(record.first // spec.batch_size)
+    tar = path_of(spec, record.first)
     whole = tuple(record.indices)  # a tar is made again as a whole
     size = 0
     try:
@@ -54,7 +54,7 @@ def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> BatchCh
 def record_of_tar(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:
     """The record of a tar as it is; None if it cannot be read or is not laid out as written."""
     try:
-        fd, size = target.open_regular(tar_name(batch.start // spec.batch_size))
+        fd, size = target.open_regular(path_of(spec, batch.start))
         with open(fd, "rb", BUFFER) as file:
             return _read(file, size, spec, batch)
     except OSError:
@@ -93,7 +93,7 @@ def _compare(
     file: BinaryIO, size: int, spec: DatasetSpec, record: BatchRecord
 ) -> tuple[list[Finding], set[int]]:
     """What is wrong with the members of a tar, and the indices of their images."""
-    tar = tar_name(record.first // spec.batch_size)
+    tar = path_of(spec, record.first)
     there, end = _members(file, size)
     findings: list[Finding] = []
     lost: list[Finding] = []  # after the last member that was found

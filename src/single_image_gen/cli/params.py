@@ -10,7 +10,7 @@ from single_image_gen.cli.index import parse_ranges
 from single_image_gen.cli.output import print_lines, print_message
 from single_image_gen.dataset.spec import draw_range
 from single_image_gen.errors import DONE
-from single_image_gen.target.layout import image_path, sample_key, tar_name
+from single_image_gen.target.layout import path_of, sample_key
 from single_image_gen.target.metadata import open_dataset
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def params_lines(
                 "index": index,
                 "class": spec.class_name(index),
                 "source": spec.source_index(index),
-                "file": tar_name(index // spec.batch_size) if tars else image_path(spec, index),
+                "file": path_of(spec, index),
                 "key": sample_key(spec, index) if tars else None,
                 "is_source": spec.is_source(index),
                 **params.as_json(),

@@ -30,9 +30,10 @@ STAGING = f"{WORK}/staging"
 MARKERS = f"{WORK}/markers"
 LOCK = f"{WORK}/lock"
 
-_PATCH = re.compile(r"patch_(\d{7,13})\.jpg")
-_TAR = re.compile(r"train-(\d{6,13})\.tar")
-_MARKER = re.compile(r"(\d{1,13})-(\d{1,13})\.json")
+# Exactly the names that the program gives, with no zero more.
+PATCH_NAME = re.compile(r"patch_([0-9]{7}|[1-9][0-9]{7,12})\.jpg")
+TAR_NAME = re.compile(r"train-([0-9]{6}|[1-9][0-9]{6,12})\.tar")
+_MARKER_NAME = re.compile(r"(0|[1-9][0-9]{0,12})-([1-9][0-9]{0,12})\.json")
 
 
 def patch_name(index: int) -> str:
@@ -40,31 +41,27 @@ def patch_name(index: int) -> str:
     return f"patch_{index:07d}.jpg"
 
 
-def parse_patch_name(name: str) -> int | None:
-    """The index in a file name that `patch_name` gives; None for any other name."""
-    match = _PATCH.fullmatch(name)
-    return int(match[1]) if match and patch_name(int(match[1])) == name else None
-
-
-def image_path(spec: DatasetSpec, index: int) -> str:
-    """The path of image `index` in a folder dataset, relative to the target."""
+def path_of(spec: DatasetSpec, index: int) -> str:
+    """The file that holds image `index`, relative to the target: its own, or a tar."""
+    if spec.format == "webdataset":
+        return f"train-{index // spec.batch_size:06d}.tar"
     return f"{TRAIN}/{spec.class_name(index)}/{patch_name(index)}"
+
+
+def images_in(spec: DatasetSpec, path: str) -> range:
+    """The images that the file at `path`, relative to the target, holds; none if it is foreign."""
+    if spec.format == "webdataset":
+        match, size = TAR_NAME.fullmatch(path), spec.batch_size
+    else:
+        match, size = PATCH_NAME.fullmatch(path.rpartition("/")[2]), 1
+    first = int(match[1]) * size if match else spec.num_imgs
+    images = range(first, min(first + size, spec.num_imgs))
+    return images if images and path_of(spec, first) == path else range(0)
 
 
 def sample_key(spec: DatasetSpec, index: int) -> str:
     """The key of image `index` in a tar: its members' names without their endings."""
     return f"{spec.class_name(index)}_{index:07d}"
-
-
-def tar_name(number: int) -> str:
-    """The file name of the tar of batch `number`."""
-    return f"train-{number:06d}.tar"
-
-
-def parse_tar_name(name: str) -> int | None:
-    """The batch number in a file name that `tar_name` gives; None for any other name."""
-    match = _TAR.fullmatch(name)
-    return int(match[1]) if match and tar_name(int(match[1])) == name else None
 
 
 def marker_path(batch: range) -> str:
@@ -74,6 +71,5 @@ def marker_path(batch: range) -> str:
 
 def parse_marker_name(name: str) -> range | None:
     """The batch of the marker of this name; None for any other file."""
-    match = _MARKER.fullmatch(name)
-    batch = range(int(match[1]), int(match[2])) if match else range(0)
-    return batch if batch and marker_path(batch) == f"{MARKERS}/{name}" else None
+    match = _MARKER_NAME.fullmatch(name)
+    return (range(int(match[1]), int(match[2])) or None) if match else None

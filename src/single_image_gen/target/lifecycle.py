@@ -21,11 +21,11 @@ from single_image_gen.target.layout import (
     INFO,
     MARKERS,
     PREVIEW,
+    TAR_NAME,
     TRAIN,
     WORK,
+    images_in,
     parse_marker_name,
-    parse_patch_name,
-    parse_tar_name,
 )
 from single_image_gen.target.metadata import (
     DatasetMetadata,
@@ -126,7 +126,7 @@ def _refuse_unknown_files(target: Target) -> None:
     """Refuse to mix with files of the program whose dataset.json is missing."""
     markers = any(map(parse_marker_name, target.names(MARKERS)))
     for name in sorted(target.names(".")):
-        ours = name in (TRAIN, BATCHES, PREVIEW, INFO) or parse_tar_name(name) is not None
+        ours = name in (TRAIN, BATCHES, PREVIEW, INFO) or TAR_NAME.fullmatch(name)
         if ours or (name == WORK and markers):
             raise DatasetMismatch(
                 f"{target.path} holds {name} but no {DATASET}: it is not known what made it; "
@@ -256,16 +256,15 @@ def remove_dataset(target: Target, spec: DatasetSpec) -> None:
         target.remove_file(name)
     if spec.format == "webdataset":
         for name in target.names("."):
-            number = parse_tar_name(name)
-            if number is not None and number * spec.batch_size < spec.num_imgs:
+            if images_in(spec, name):
                 target.remove_file(name)
         return
-    for k, source in enumerate(spec.sources):
+    for source in spec.sources:
+        folder = f"{TRAIN}/{source.class_name}"
 
-        def ours(name: str, k: int = k) -> bool:
-            index = parse_patch_name(name)
-            return index is not None and index < spec.num_imgs and spec.source_index(index) == k
+        def ours(name: str, folder: str = folder) -> range:
+            return images_in(spec, f"{folder}/{name}")
 
         with contextlib.suppress(NotADirectoryError):
-            target.remove_files(f"{TRAIN}/{source.class_name}", ours)
+            target.remove_files(folder, ours)
     target.remove_folder(TRAIN)

@@ -16,7 +16,7 @@ from single_image_gen.target.layout import (
     STAGING,
     TRAIN,
     WORK,
-    tar_name,
+    path_of,
 )
 
 if TYPE_CHECKING:
@@ -119,13 +119,12 @@ def check_recorded_files(target: Target, spec: DatasetSpec, done: IndexSet) -> N
     Files within them are not looked at, which would take long: that is for `verify`.
     """
     parent = TRAIN if spec.format == "folder" else "."
-    size = spec.batch_size
     needed: set[str] = set()
     for part in done:
         if spec.format == "folder":
             needed.update(spec.sources[k].class_name for k in spec.sources_of(part))
         else:
-            needed.update(map(tar_name, range(part.start // size, -(-part.stop // size))))
+            needed.update(path_of(spec, k) for k in range(part.start, part.stop, spec.batch_size))
     missing = sorted(needed - set(target.names(parent))) if needed else []
     if missing:
         name = os.path.normpath(os.path.join(parent, missing[0]))

@@ -10,10 +10,9 @@ import json
 import tarfile
 from typing import TYPE_CHECKING
 
-from single_image_gen.dataset.batches import Plan
 from single_image_gen.target.files import StagedFile
 from single_image_gen.target.journal import RecordBuilder
-from single_image_gen.target.layout import TRAIN, image_path, sample_key, tar_name
+from single_image_gen.target.layout import TRAIN, path_of, sample_key
 
 if TYPE_CHECKING:
     from single_image_gen.dataset.sample import Sample
@@ -54,7 +53,7 @@ class FolderWriter(_Writer):
 
     def write(self, sample: Sample) -> None:
         """Put one image in place."""
-        self._target.place(sample.jpeg, image_path(self._spec, sample.index))
+        self._target.place(sample.jpeg, path_of(self._spec, sample.index))
         self._builder.add_image(sample.index, sample.jpeg)
         self._builder.add_bytes(sample.jpeg)
 
@@ -70,8 +69,7 @@ class TarWriter(_Writer):
     """
 
     def __enter__(self) -> TarWriter:
-        number = self._batch.start // self._spec.batch_size
-        self._file = StagedFile(self._target, tar_name(number))
+        self._file = StagedFile(self._target, path_of(self._spec, self._batch.start))
         self._buffer = bytearray()
         return self
 
@@ -158,12 +156,11 @@ def members(spec: DatasetSpec, sample: Sample) -> list[tuple[str, bytes]]:
 
 def info_json(spec: DatasetSpec) -> bytes:
     """`_info.json`, by which timm's `wds/` reader knows the split "train" and its shards."""
-    plan = Plan(spec.num_imgs, spec.batch_size)
-    numbers = range(plan.batches)
+    firsts = range(0, spec.num_imgs, spec.batch_size)
     split = {
         "name": "train",
         "num_samples": spec.num_imgs,
-        "filenames": [tar_name(number) for number in numbers],
-        "shard_lengths": [len(plan.batch(number)) for number in numbers],
+        "filenames": [path_of(spec, first) for first in firsts],
+        "shard_lengths": [min(spec.batch_size, spec.num_imgs - first) for first in firsts],
     }
     return (json.dumps({"splits": {"train": split}}, indent=2) + "\n").encode()
