@@ -35,7 +35,7 @@ from check.damage import (
     swap,
     truncate,
 )
-from single_image_gen.check.finding import Finding
+from single_image_gen.check.report import Finding
 from single_image_gen.check.verify import verify
 from single_image_gen.errors import SingleImageGenWarning
 from single_image_gen.target.files import Target

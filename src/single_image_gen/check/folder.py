@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from single_image_gen.check.finding import CHANGED, BatchCheck, Finding, jpeg_fault
+from single_image_gen.check.report import CHANGED, BatchCheck, Finding, jpeg_fault
 from single_image_gen.target.journal import RecordBuilder
 from single_image_gen.target.layout import TRAIN, path_of
 
@@ -49,20 +49,19 @@ def check_class_folders(
 
 
 def check_files(
-    target: Target, spec: DatasetSpec, record: BatchRecord, faults: dict[int, Finding]
+    target: Target, spec: DatasetSpec, faults: dict[int, Finding], record: BatchRecord
 ) -> BatchCheck:
     """Compare a batch with its record, without the images in the class folders of `faults`."""
     builder, findings = _read(target, spec, record.indices, faults)
     actual = builder.record() if len(builder.crcs) == record.count else None
-    if actual == record:
-        actual = record  # one object: there may be millions of checksums in all
-    elif actual is None or actual.sha256 != record.sha256:
+    if actual is None or actual.sha256 != record.sha256:
         findings |= _compare(target, spec, record, builder.crcs)
-    unread = [k for k in record.indices if spec.source_index(k) in faults] if faults else []
+    unread = {k for k in record.indices if spec.source_index(k) in faults} if faults else set()
     bad = {k for k in unread if faults[spec.source_index(k)].kind == "missing"} | findings.keys()
+    lost = unread | findings.keys()
     found = tuple(findings[index] for index in sorted(findings))
-    lost = findings.keys() | set(unread)
-    return BatchCheck(record, actual, found, tuple(sorted(bad)), lost, builder.bytes)
+    correction = None if findings or actual == record else actual
+    return BatchCheck(record, correction, found, bad, lost, builder.bytes)
 
 
 def record_of_files(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:

@@ -36,7 +36,7 @@ from single_image_gen.workers.task import Work
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from single_image_gen.check.verify import Report
+    from single_image_gen.check.report import Report
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.journal import BatchRecord
     from single_image_gen.workers.task import Task
@@ -52,20 +52,17 @@ class Remake:
     Attributes:
         batch: the indices of the batch.
         ranges: those to make, for a tar, all of them.
-        record: what the journal says of the batch; None if its line is lost.
-        exact: whether rendering is known to reproduce the images; otherwise only images with the
-            recorded checksum are put in place.
+        record: only images with its checksums are put in place; None if rendering is known to
+            reproduce them.
     """
 
     batch: range
     ranges: tuple[range, ...]
     record: BatchRecord | None
-    exact: bool
 
     def allows(self, index: int, jpeg: bytes) -> bool:
         """Whether these are the bytes that the image had."""
-        recorded = self.record and self.record.crc(index)
-        return self.exact or recorded == f"{zlib.crc32(jpeg):08x}"
+        return self.record is None or self.record.crc(index) == f"{zlib.crc32(jpeg):08x}"
 
 
 def repair(
@@ -145,13 +142,14 @@ def _remakes(report: Report, spec: DatasetSpec, *, exact: bool) -> Iterator[Rema
     for checked in report.checked:
         bad = IndexSet(range(index, index + 1) for index in checked.bad)
         ranges = list(bad)
+        record = None if exact else checked.record
         for task in [ranges] if tars and ranges else split(ranges):
-            yield Remake(checked.record.indices, tuple(task), checked.record, exact)
+            yield Remake(checked.record.indices, tuple(task), record)
     if report.unrecorded and exact:  # there is no checksum to compare with
         done = IndexSet(checked.record.indices for checked in report.checked)
         for batch in Plan(spec.num_imgs, spec.batch_size, whole=tars).pending(done):
             for task in [[batch]] if tars else split([batch]):
-                yield Remake(batch, tuple(task), None, exact)
+                yield Remake(batch, tuple(task), None)
 
 
 def do_remake(work: Work, remake: Remake) -> int:
@@ -198,12 +196,12 @@ def _restore_journal(
     digest or checksums: the files are right, and the records follow them.
     """
     record_of = record_of_files if spec.format == "folder" else record_of_tar
-    actual = {c.record.indices: c.actual for c in report.checked if not c.bad}
-    remade = {remake.batch for remake in remakes if remake.exact}
-    actual |= {batch: record_of(target, spec, batch) for batch in remade}
+    remade = {remake.batch for remake in remakes if remake.record is None}
+    right = [record_of(target, spec, batch) for batch in remade]
+    right += [checked.correction for checked in report.checked]
     journal = read_journal(target, spec)
     records = {record.indices: record for record in journal.records}
-    changed = [r for batch, r in actual.items() if r is not None and r != records.get(batch)]
+    changed = [r for r in right if r is not None and r != records.get(r.indices)]
     records |= {record.indices: record for record in changed}
     if report.unfinished and not IndexSet(records).covers(range(spec.num_imgs)):
         for record in changed:

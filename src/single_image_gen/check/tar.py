@@ -12,7 +12,7 @@ import tarfile
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
-from single_image_gen.check.finding import CHANGED, FOREIGN, BatchCheck, Finding, jpeg_fault
+from single_image_gen.check.report import CHANGED, FOREIGN, BatchCheck, Finding, jpeg_fault
 from single_image_gen.dataset.sample import Sample
 from single_image_gen.dataset.spec import draw_candidates
 from single_image_gen.target.journal import RecordBuilder
@@ -20,7 +20,7 @@ from single_image_gen.target.layout import path_of, sample_key
 from single_image_gen.target.writers import members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.files import Target
@@ -32,23 +32,24 @@ BUFFER = 2**20
 
 def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> BatchCheck:
     """Compare a tar with its record."""
+    actual = record_of_tar(target, spec, record.indices)
+    if actual is not None and actual.sha256 == record.sha256:
+        correction = None if actual == record else actual
+        return BatchCheck(record, correction, (), (), (), actual.bytes)
     tar = path_of(spec, record.first)
-    whole = tuple(record.indices)  # a tar is made again as a whole
+    lost: Collection[int] = record.indices
     size = 0
     try:
         fd, size = target.open_regular(tar)
         with open(fd, "rb", BUFFER) as file:
-            actual = _read(file, size, spec, record.indices)
-            if actual is not None and actual.sha256 == record.sha256:
-                return BatchCheck(record, actual, (), (), (), size)
-            findings, bad = _compare(file, size, spec, record)
+            findings, lost = _compare(file, size, spec, record)
     except OSError as error:
-        finding = Finding.of_error(error, tar, images=record.count)
-        return BatchCheck(record, None, (finding,), whole, whole, size)
+        findings = [Finding.of_error(error, tar, images=record.count)]
     if not findings:
         around = "its images are there, but the bytes around its members (headers, padding or end) "
         findings = [Finding("damaged", tar, around + "are not those that were written")]
-    return BatchCheck(record, None, tuple(findings), whole, bad, size)
+    # it is made again as a whole
+    return BatchCheck(record, None, tuple(findings), record.indices, lost, size)
 
 
 def record_of_tar(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:

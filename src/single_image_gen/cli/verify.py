@@ -19,7 +19,7 @@ from single_image_gen.target.versions import version_mismatch
 if TYPE_CHECKING:
     import argparse
 
-    from single_image_gen.check.verify import Report
+    from single_image_gen.check.report import Report
 
 
 def run(arguments: argparse.Namespace) -> int:
