@@ -384,7 +384,7 @@ def test_markers_tell_size_and_digest_of_the_tar(tars: Path) -> None:
     assert [(m.first, m.stop) for m in markers] == [(k, min(k + 8, 50)) for k in range(0, 50, 8)]
     for marker, name in zip(markers, TARS, strict=True):
         data = (tars / name).read_bytes()
-        assert (marker.bytes, marker.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        assert (marker.bytes, marker.digest) == (len(data), hashlib.sha256(data).hexdigest())
 
 
 # --- when it is worth it

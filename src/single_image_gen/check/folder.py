@@ -54,7 +54,7 @@ def check_files(
     """Compare a batch with its record, without the images in the class folders of `faults`."""
     builder, findings = _read(target, spec, record.indices, faults)
     actual = builder.record() if len(builder.crcs) == record.count else None
-    if actual is None or actual.sha256 != record.sha256:
+    if actual is None or actual.digest != record.digest:
         findings |= _compare(target, spec, record, builder.crcs)
     unread = {k for k in record.indices if spec.source_index(k) in faults} if faults else set()
     bad = {k for k in unread if faults[spec.source_index(k)].kind == "missing"} | findings.keys()

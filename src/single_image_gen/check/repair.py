@@ -115,7 +115,7 @@ def repair(
 def _repair(target: Target, report: Report, spec: DatasetSpec, options: RerenderOptions) -> int:
     """Repair a target whose lock is held; how many images were put in place."""
     metadata = target_metadata(target)
-    if metadata is None or metadata.spec != spec:
+    if metadata.spec != spec:
         raise TargetError(f"{target.path}: its {DATASET} has changed since it was read: try again")
     remakes = list(_remakes(report, spec, exact=not version_mismatch(metadata)))
     ranges = [part for remake in remakes for part in remake.ranges]

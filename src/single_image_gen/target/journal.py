@@ -16,7 +16,7 @@ import os
 import re
 import zlib
 from collections import Counter
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.batches import IndexSet
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.files import Target
 
-# The keys of a record on disk, in the order of BatchRecord's fields.
-_KEYS = ("first", "stop", "count", "bytes", "spec", "digest", "crc32")
 _SPEC = re.compile(r"[0-9a-f]{16}")
 # Errors expected when another run removes a marker during the read; NFS reports ESTALE for open
 # files.
@@ -46,15 +44,15 @@ _REMOVED = (errno.ENOENT, errno.ESTALE)
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """The record of a finished batch.
+    """The record of a finished batch; on disk, its fields are the keys of a JSON object.
 
     Attributes:
         first: its first index.
         stop: the index after its last.
         count: its images.
         bytes: of its files on disk.
-        spec_digest: the `DatasetSpec.digest` of the dataset that its images belong to.
-        sha256: SHA-256, in hexadecimal, of its JPEGs one after another (folder) or its tar.
+        spec: the `DatasetSpec.digest` of the dataset that its images belong to.
+        digest: SHA-256, in hexadecimal, of its JPEGs one after another (folder) or its tar.
         crc32: of each JPEG, eight hexadecimal digits an image, one after another.
     """
 
@@ -62,8 +60,8 @@ class BatchRecord:
     stop: int
     count: int
     bytes: int
-    spec_digest: str
-    sha256: str
+    spec: str
+    digest: str
     crc32: str
 
     @property
@@ -203,28 +201,26 @@ def _read_lines(target: Target, faults: list[JournalFault]) -> Iterator[BatchRec
 def _parse(line: bytes) -> BatchRecord | None:
     """The record that `record_line` wrote; None if it is damaged."""
     try:
-        value = json.loads(line)
-        record = BatchRecord(*(value.pop(key) for key in _KEYS))
+        record = BatchRecord(**json.loads(line))
         numbers = (record.first, record.stop, record.count, record.bytes)
         whole = (
-            not value
-            and all(type(n) is int for n in numbers)
+            all(type(n) is int for n in numbers)
             and 0 <= record.first < record.stop
             and record.count == record.stop - record.first
             and record.bytes >= 0
-            and _SPEC.fullmatch(record.spec_digest)
-            and isinstance(record.sha256 + record.crc32, str)
-            and len(record.sha256) == 64
+            and _SPEC.fullmatch(record.spec)
+            and isinstance(record.digest + record.crc32, str)
+            and len(record.digest) == 64
             and len(record.crc32) == 8 * record.count
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return None
     return record if whole else None
 
 
 def _check_dataset(target: Target, spec: DatasetSpec, records: list[BatchRecord]) -> None:
     """Refuse a dataset.json that is not that of most records; a few may be another dataset's."""
-    counts = Counter(record.spec_digest for record in records)
+    counts = Counter(record.spec for record in records)
     if 2 * counts.pop(spec.digest, 0) > len(records) or not records:
         return
     other, count = counts.most_common(1)[0]
@@ -246,7 +242,7 @@ def _belongs(
     if record.stop > spec.num_imgs or (spec.format == "webdataset" and record.indices != tar):
         faults.append(JournalFault(where, f"{images} are no batch of the dataset"))
         return False
-    if record.spec_digest != spec.digest:
+    if record.spec != spec.digest:
         faults.append(JournalFault(where, f"what it says of {images} is of another dataset"))
         return False
     return True
@@ -254,8 +250,7 @@ def _belongs(
 
 def record_line(record: BatchRecord) -> bytes:
     """The line of batches.jsonl, and the content of a marker."""
-    value = dict(zip(_KEYS, astuple(record), strict=True))
-    return (json.dumps(value, separators=(",", ":")) + "\n").encode()
+    return (json.dumps(asdict(record), separators=(",", ":")) + "\n").encode()
 
 
 def write_marker(target: Target, record: BatchRecord) -> None:

@@ -178,11 +178,9 @@ def register_dataset(
     if there is None:
         if contents.journal.faults:
             target.remove_file(DATASET)
-        if target.place_new(joined.as_bytes(), DATASET):
-            return joined
-        there = target_metadata(target) or joined
-        joined = join(TargetContents(there, JournalContents()))
-    if (joined.spec.num_imgs, joined.accepted) != (there.spec.num_imgs, there.accepted):
+        if not target.place_new(joined.as_bytes(), DATASET):  # another run has begun a dataset
+            return register_dataset(target, read_target(target), join)
+    elif (joined.spec.num_imgs, joined.accepted) != (there.spec.num_imgs, there.accepted):
         target.place(joined.as_bytes(), DATASET, flush=True)
     return joined
 
@@ -199,12 +197,10 @@ def check_not_replaced(path: str, metadata: DatasetMetadata) -> DatasetMetadata:
         with Target(path) as target:
             now = target_metadata(target)
     except (FileNotFoundError, NotADirectoryError, DatasetMismatch):
-        now = None
-    if now is None:
         raise TargetLost(
             f"{path} was removed, replaced or mounted over while the run worked in it: its "
             f"{DATASET} is gone"
-        )
+        ) from None
     if now.id != metadata.id:
         raise TargetLost(f"{path} was overwritten by another run while this one worked in it")
     return now

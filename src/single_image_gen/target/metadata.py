@@ -59,13 +59,9 @@ def digest_of(value: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def target_metadata(target: Target) -> DatasetMetadata | None:
-    """The target's dataset.json; None if there is none. See `parse_metadata`."""
-    try:
-        data = target.read(DATASET)
-    except FileNotFoundError:
-        return None
-    return parse_metadata(data, os.path.join(target.path, DATASET))
+def target_metadata(target: Target) -> DatasetMetadata:
+    """The target's dataset.json, see `parse_metadata`; FileNotFoundError if there is none."""
+    return parse_metadata(target.read(DATASET), os.path.join(target.path, DATASET))
 
 
 def open_dataset(path: str) -> DatasetMetadata:

@@ -118,13 +118,12 @@ def check_recorded_files(target: Target, spec: DatasetSpec, done: IndexSet) -> N
 
     Files within them are not looked at, which would take long: that is for `verify`.
     """
-    parent = TRAIN if spec.format == "folder" else "."
-    needed: set[str] = set()
-    for part in done:
-        if spec.format == "folder":
-            needed.update(spec.sources[k].class_name for k in spec.sources_of(part))
-        else:
-            needed.update(path_of(spec, k) for k in range(part.start, part.stop, spec.batch_size))
+    if spec.format == "folder":
+        parent = TRAIN
+        needed = {spec.sources[k].class_name for part in done for k in spec.sources_of(part)}
+    else:
+        parent, step = ".", spec.batch_size
+        needed = {path_of(spec, k) for part in done for k in part[::step]}
     missing = sorted(needed - set(target.names(parent))) if needed else []
     if missing:
         name = os.path.normpath(os.path.join(parent, missing[0]))
