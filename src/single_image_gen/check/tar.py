@@ -33,7 +33,7 @@ BUFFER = 2**20
 def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> BatchCheck:
     """Compare a tar with its record."""
     actual = record_of_tar(target, spec, record.indices)
-    if actual is not None and actual.sha256 == record.sha256:
+    if actual is not None and actual.digest == record.digest:
         correction = None if actual == record else actual
         return BatchCheck(record, correction, (), (), (), actual.bytes)
     tar = path_of(spec, record.first)
@@ -53,40 +53,32 @@ def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> BatchCh
 
 
 def record_of_tar(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:
-    """The record of a tar as it is; None if it cannot be read or is not laid out as written."""
-    try:
-        fd, size = target.open_regular(path_of(spec, batch.start))
-        with open(fd, "rb", BUFFER) as file:
-            return _read(file, size, spec, batch)
-    except OSError:
-        return None
-
-
-def _read(file: BinaryIO, size: int, spec: DatasetSpec, batch: range) -> BatchRecord | None:
-    """The record of a tar as it is; None if it is not laid out as the program writes it.
+    """The record of a tar as it is; None if it cannot be read or is not laid out as written.
 
     Of the headers only the sizes are read: the digest covers the rest.
     """
     builder = RecordBuilder(spec, batch)
-
-    def take(count: int) -> bytes:
-        data = file.read(count)
-        builder.add_bytes(data)
-        return data
-
     try:
-        for index in batch:
-            for ending in ("cls", "jpg", "json"):
-                length = int(take(BLOCK)[124:135], 8)
-                if not 0 <= length <= size - builder.bytes:  # `read` would allocate it all
-                    return None
-                data = take(-(-length // BLOCK) * BLOCK)
-                if ending == "jpg":
-                    builder.add_image(index, memoryview(data)[:length])
-    except ValueError:  # not a number
+        fd, size = target.open_regular(path_of(spec, batch.start))
+        with open(fd, "rb", BUFFER) as file:
+
+            def take(count: int) -> bytes:
+                data = file.read(count)
+                builder.add_bytes(data)
+                return data
+
+            for index in batch:
+                for ending in ("cls", "jpg", "json"):
+                    length = int(take(BLOCK)[124:135], 8)
+                    if not 0 <= length <= size - builder.bytes:  # `read` would allocate it all
+                        return None
+                    data = take(-(-length // BLOCK) * BLOCK)
+                    if ending == "jpg":
+                        builder.add_image(index, memoryview(data)[:length])
+            while take(BUFFER):
+                pass
+    except (OSError, ValueError):  # a ValueError if a size is no number
         return None
-    while take(BUFFER):
-        pass
     return builder.record()
 
 
@@ -98,11 +90,9 @@ def _compare(
     there, end = _members(file, size)
     findings: list[Finding] = []
     lost: list[Finding] = []  # after the last member that was found
-    bad: set[int] = set()
     for index, name, expected in _expected(spec, record):
         member = there.pop(name, None)
         if member is None:
-            bad.add(index)
             header = "missing, or its header is damaged"
             lost.append(Finding("missing", tar, header, index, name))
             continue
@@ -115,8 +105,8 @@ def _compare(
         elif expected is not None and data not in expected:
             reason = CHANGED
         if reason:
-            bad.add(index)
             findings.append(Finding("damaged", tar, reason, index, name))
+    bad = {finding.index for finding in (*findings, *lost) if finding.index is not None}
     if len(lost) > 1:
         reason = f"its structure is damaged from byte {end:,} on"
         images = len({finding.index for finding in lost})
@@ -129,7 +119,6 @@ def _members(file: BinaryIO, size: int) -> tuple[dict[str, tarfile.TarInfo], int
     """The members that can be found and lie within the tar's size, and where the last one ends."""
     found: dict[str, tarfile.TarInfo] = {}
     end = 0
-    file.seek(0)
     try:
         # with ignore_zeros, tarfile skips headers whose checksum is wrong
         with tarfile.open(fileobj=file, mode="r:", ignore_zeros=True) as tar:
