@@ -36,9 +36,8 @@ from single_image_gen.check.verify import verify
 from single_image_gen.dataset.spec import DatasetSpec
 from single_image_gen.errors import DatasetMismatch, JournalWarning, TargetLost
 from single_image_gen.photo.source import SourceInfo
-from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import StagedFile, Target
-from single_image_gen.target.journal import BatchRecord, read_journal, write_marker
+from single_image_gen.target.journal import BatchRecord, GroupCommit, read_journal, write_marker
 from single_image_gen.target.lifecycle import (
     TargetContents,
     finish_dataset,
@@ -965,8 +964,8 @@ def test_a_marker_is_written_after_the_files_of_its_batch_are_flushed(
         write_marker(target, record)
 
     monkeypatch.setattr(Target, "sync", counted)
-    monkeypatch.setattr("single_image_gen.target.commit.write_marker", checked)
-    monkeypatch.setattr("single_image_gen.target.commit.SECONDS", 0.01)
+    monkeypatch.setattr("single_image_gen.target.journal.write_marker", checked)
+    monkeypatch.setattr("single_image_gen.target.journal.COMMIT_SECONDS", 0.01)
     make(source, tmp_path, batch_size=2)
     assert len(flushed) == COUNT
 
@@ -996,7 +995,7 @@ def test_what_was_finished_before_an_interruption_is_recorded(
     monkeypatch: pytest.MonkeyPatch,
     error: type[BaseException],
 ) -> None:
-    monkeypatch.setattr("single_image_gen.target.commit.SECONDS", 60)
+    monkeypatch.setattr("single_image_gen.target.journal.COMMIT_SECONDS", 60)
     add, added = GroupCommit.add, []
 
     def interrupted(self: GroupCommit, record: BatchRecord) -> None:

@@ -45,9 +45,9 @@ if SLOW:
 OFTEN = """
 import sys
 from single_image_gen.cli.main import main
-from single_image_gen.target import commit
+from single_image_gen.target import journal
 
-commit.SECONDS = 0.1
+journal.COMMIT_SECONDS = 0.1
 sys.exit(main(sys.argv[1:]))
 """
 FIRST = {"image": ("train/*/*", "*.tar"), "marker": (f"{MARKERS}/*", "batches.jsonl")}

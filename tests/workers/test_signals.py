@@ -26,9 +26,8 @@ from support_tasks import wait_for
 
 from single_image_gen import SCRIPT
 from single_image_gen.cli.main import main
-from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
-from single_image_gen.target.journal import BatchRecord, write_marker
+from single_image_gen.target.journal import BatchRecord, GroupCommit, write_marker
 from single_image_gen.target.metadata import target_metadata
 
 if TYPE_CHECKING:

@@ -37,17 +37,16 @@ from single_image_gen.recipe import (
     IMAGENET_SIZE,
     SCRIPT,
 )
-from single_image_gen.target.commit import GroupCommit
 from single_image_gen.target.files import Target
-from single_image_gen.target.journal import JournalContents
+from single_image_gen.target.journal import GroupCommit, JournalContents
 from single_image_gen.target.layout import DATASET, INFO, PREVIEW, WORK
 from single_image_gen.target.lifecycle import (
-    check_not_replaced,
     finish_dataset,
     read_target,
     register_dataset,
     remove_dataset,
 )
+from single_image_gen.target.metadata import check_not_replaced
 from single_image_gen.target.preflight import (
     check_path,
     check_recorded_files,

@@ -1,7 +1,8 @@
 """The journal: which batches of a dataset are finished, with the digests of their files.
 
 While a dataset is being made, each finished batch has a marker, a file of its own. When all are
-finished, the journal becomes one file, batches.jsonl, with the same records as lines.
+finished, the journal becomes one file, batches.jsonl, with the same records as lines. Markers are
+written in groups: the data first, one flush, then the records.
 
 Other runs may work in the same target at the same time. They turn markers into lines, never the
 other way round: reading the markers first and the lines after misses none.
@@ -13,7 +14,9 @@ import errno
 import hashlib
 import json
 import os
+import queue
 import re
+import threading
 import zlib
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from single_image_gen.dataset.batches import IndexSet
 from single_image_gen.errors import DatasetMismatch
-from single_image_gen.target.files import MAX_FILE, StagedFile
+from single_image_gen.target.files import MAX_FILE, StagedFile, Target
 from single_image_gen.target.layout import (
     BATCHES,
     DATASET,
@@ -29,13 +32,15 @@ from single_image_gen.target.layout import (
     marker_path,
     parse_marker_name,
 )
+from single_image_gen.target.metadata import check_not_replaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.target.files import Target
+    from single_image_gen.target.metadata import DatasetMetadata
 
+COMMIT_SECONDS = 5.0  # as often as ext4 commits its own journal
 _SPEC = re.compile(r"[0-9a-f]{16}")
 # Errors expected when another run removes a marker during the read; NFS reports ESTALE for open
 # files.
@@ -264,3 +269,72 @@ def write_journal(target: Target, records: Iterable[BatchRecord]) -> None:
         for record in records:
             file.write(record_line(record))
         file.commit()
+
+
+class GroupCommit:
+    """Records finished batches once their files are on disk; a context manager.
+
+    A thread flushes the file system every few seconds, then writes the markers of the batches that
+    had been finished before. Leaving the context commits the rest, after an exception as well.
+
+    Args:
+        path: the target.
+        metadata: the dataset that the run works on.
+        durable: commit at once, and flush the markers as well.
+    """
+
+    def __init__(self, path: str, metadata: DatasetMetadata, *, durable: bool) -> None:
+        self._path = path
+        self._metadata = metadata
+        self._durable = durable
+        self._finished: queue.SimpleQueue[BatchRecord | None] = queue.SimpleQueue()  # None: the end
+        self._closing = threading.Event()
+        self._error: Exception | None = None
+        # a daemon: a file system that hangs must not keep an interrupted program from ending
+        self._thread = threading.Thread(target=self._run, daemon=True, name="group-commit")
+
+    def __enter__(self) -> GroupCommit:
+        self._thread.start()
+        return self
+
+    def add(self, record: BatchRecord) -> None:
+        """Record this batch with the next group; its files are in place.
+
+        Raises:
+            TargetLost: the target was removed or replaced.
+            OSError: an earlier group could not be committed.
+        """
+        if self._error is not None:
+            raise self._error
+        self._finished.put(record)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._closing.set()
+        self._finished.put(None)
+        self._thread.join()
+        if kind is None and self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            with Target(self._path) as target:
+                group: list[BatchRecord | None] = []
+                while None not in group:
+                    group = [self._finished.get()]
+                    if not self._durable:
+                        self._closing.wait(COMMIT_SECONDS)
+                    while not self._finished.empty():
+                        group.append(self._finished.get())
+                    self._commit(target, [record for record in group if record is not None])
+        except Exception as error:  # noqa: BLE001 - it is raised in the thread that adds
+            self._error = error
+
+    def _commit(self, target: Target, group: list[BatchRecord]) -> None:
+        if not group:
+            return
+        target.sync()
+        check_not_replaced(self._path, self._metadata)
+        for record in group:
+            write_marker(target, record)
+        if self._durable:
+            target.sync()

@@ -7,8 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from single_image_gen.errors import DatasetMismatch, TargetLost
-from single_image_gen.target.files import Target
+from single_image_gen.errors import DatasetMismatch
 from single_image_gen.target.journal import (
     JournalContents,
     JournalFault,
@@ -29,9 +28,9 @@ from single_image_gen.target.layout import (
 )
 from single_image_gen.target.metadata import (
     DatasetMetadata,
+    check_not_replaced,
     is_remnant,
     parse_metadata,
-    target_metadata,
 )
 from single_image_gen.target.versions import version_differences
 from single_image_gen.target.writers import info_json
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
+    from single_image_gen.target.files import Target
 
 
 @dataclass(frozen=True)
@@ -183,27 +183,6 @@ def register_dataset(
     elif (joined.spec.num_imgs, joined.accepted) != (there.spec.num_imgs, there.accepted):
         target.place(joined.as_bytes(), DATASET, flush=True)
     return joined
-
-
-def check_not_replaced(path: str, metadata: DatasetMetadata) -> DatasetMetadata:
-    """What the dataset.json at a target's path says now; the dataset may have grown.
-
-    The path is looked up anew, since the target may have been removed or mounted over.
-
-    Raises:
-        TargetLost: it is no longer the dataset of `metadata`.
-    """
-    try:
-        with Target(path) as target:
-            now = target_metadata(target)
-    except (FileNotFoundError, NotADirectoryError, DatasetMismatch):
-        raise TargetLost(
-            f"{path} was removed, replaced or mounted over while the run worked in it: its "
-            f"{DATASET} is gone"
-        ) from None
-    if now.id != metadata.id:
-        raise TargetLost(f"{path} was overwritten by another run while this one worked in it")
-    return now
 
 
 def finish_dataset(target: Target, metadata: DatasetMetadata) -> JournalContents:

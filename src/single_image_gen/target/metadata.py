@@ -7,15 +7,12 @@ import json
 import os
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from single_image_gen.dataset.spec import DatasetSpec
-from single_image_gen.errors import DatasetMismatch, UsageError
-from single_image_gen.target.files import MAX_FILE
+from single_image_gen.errors import DatasetMismatch, TargetLost, UsageError
+from single_image_gen.target.files import MAX_FILE, Target
 from single_image_gen.target.layout import DATASET
-
-if TYPE_CHECKING:
-    from single_image_gen.target.files import Target
 
 TOOL = "single-image-gen"
 _BEGINNING = f'{{\n  "tool": "{TOOL}",\n'.encode()
@@ -62,6 +59,27 @@ def digest_of(value: dict[str, Any]) -> str:
 def target_metadata(target: Target) -> DatasetMetadata:
     """The target's dataset.json, see `parse_metadata`; FileNotFoundError if there is none."""
     return parse_metadata(target.read(DATASET), os.path.join(target.path, DATASET))
+
+
+def check_not_replaced(path: str, metadata: DatasetMetadata) -> DatasetMetadata:
+    """What the dataset.json at a target's path says now; the dataset may have grown.
+
+    The path is looked up anew, since the target may have been removed or mounted over.
+
+    Raises:
+        TargetLost: it is no longer the dataset of `metadata`.
+    """
+    try:
+        with Target(path) as target:
+            now = target_metadata(target)
+    except (FileNotFoundError, NotADirectoryError, DatasetMismatch):
+        raise TargetLost(
+            f"{path} was removed, replaced or mounted over while the run worked in it: its "
+            f"{DATASET} is gone"
+        ) from None
+    if now.id != metadata.id:
+        raise TargetLost(f"{path} was overwritten by another run while this one worked in it")
+    return now
 
 
 def open_dataset(path: str) -> DatasetMetadata:

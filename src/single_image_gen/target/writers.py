@@ -99,15 +99,9 @@ class TarWriter(_Writer):
         self._buffer = bytearray()
 
 
-def _empty_header() -> bytes:
-    member = tarfile.TarInfo()
-    member.mode = 0o644
-    return member.tobuf(tarfile.USTAR_FORMAT)
-
-
 # Where a header has its name, size (octal digits) and checksum (likewise).
 _NAME, _SIZE, _CHECKSUM = slice(0, 100), slice(124, 135), slice(148, 154)
-_EMPTY = _empty_header()
+_EMPTY = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT)  # of mode 0o644
 # The checksum is the sum of all bytes, its own counted as spaces.
 _SUM = int(_EMPTY[_CHECKSUM], 8) - sum(_EMPTY[_SIZE])
 
