@@ -7,7 +7,7 @@ import errno
 import functools
 import os
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from single_image_gen.check.folder import record_of_files
@@ -43,26 +43,6 @@ if TYPE_CHECKING:
 
 # A folder or link occupies the path of an image or tar: it is not the program's, so it is kept.
 _OCCUPIED = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
-
-
-@dataclass(frozen=True)
-class Remake:
-    """Images of one batch to make again: a task for a worker.
-
-    Attributes:
-        batch: the indices of the batch.
-        ranges: those to make, for a tar, all of them.
-        record: only images with its checksums are put in place; None if rendering is known to
-            reproduce them.
-    """
-
-    batch: range
-    ranges: tuple[range, ...]
-    record: BatchRecord | None
-
-    def allows(self, index: int, jpeg: bytes) -> bool:
-        """Whether these are the bytes that the image had."""
-        return self.record is None or self.record.crc(index) == f"{zlib.crc32(jpeg):08x}"
 
 
 def repair(
@@ -118,8 +98,11 @@ def _repair(target: Target, report: Report, spec: DatasetSpec, options: Rerender
     if metadata.spec != spec:
         raise TargetError(f"{target.path}: its {DATASET} has changed since it was read: try again")
     remakes = list(_remakes(report, spec, exact=not version_mismatch(metadata)))
-    ranges = [part for remake in remakes for part in remake.ranges]
-    tasks: list[Task[int | None]] = [functools.partial(do_remake, remake=r) for r in remakes]
+    ranges = [part for _, task, _ in remakes for part in task]
+    tasks: list[Task[int | None]] = [
+        functools.partial(do_remake, batch=batch, ranges=task, record=record)
+        for batch, task, record in remakes
+    ]
     wrong = {finding.file for finding in report.findings}
     shown = [range(min(COUNT, spec.num_imgs))] if PREVIEW in wrong else []
     tasks += [make_preview] if shown else []
@@ -132,45 +115,59 @@ def _repair(target: Target, report: Report, spec: DatasetSpec, options: Rerender
     if INFO in wrong:
         target.place(info_json(spec), INFO)
     target.sync()  # before the journal records them
-    _restore_journal(target, spec, report, remakes)
+    remade = {batch for batch, _, record in remakes if record is None}
+    _restore_journal(target, spec, report, remade)
     return made
 
 
-def _remakes(report: Report, spec: DatasetSpec, *, exact: bool) -> Iterator[Remake]:
-    """What is to be made again, in tasks."""
+def _remakes(
+    report: Report, spec: DatasetSpec, *, exact: bool
+) -> Iterator[tuple[range, list[range], BatchRecord | None]]:
+    """What is to be made again: the arguments of `do_remake` for each task."""
     tars = spec.format == "webdataset"
     for checked in report.checked:
-        bad = IndexSet(range(index, index + 1) for index in checked.bad)
-        ranges = list(bad)
+        ranges = list(IndexSet(range(index, index + 1) for index in checked.bad))
         record = None if exact else checked.record
         for task in [ranges] if tars and ranges else split(ranges):
-            yield Remake(checked.record.indices, tuple(task), record)
+            yield checked.record.indices, task, record
     if report.unrecorded and exact:  # there is no checksum to compare with
         done = IndexSet(checked.record.indices for checked in report.checked)
         for batch in Plan(spec.num_imgs, spec.batch_size, whole=tars).pending(done):
             for task in [[batch]] if tars else split([batch]):
-                yield Remake(batch, tuple(task), None)
+                yield batch, task, None
 
 
-def do_remake(work: Work, remake: Remake) -> int:
-    """Make files, or a tar, and put them in place; how many images that were."""
+def do_remake(work: Work, batch: range, ranges: list[range], record: BatchRecord | None) -> int:
+    """Make files, or a tar, and put them in place; how many images that were.
+
+    Args:
+        work: the dataset, and where it is.
+        batch: the indices of a batch.
+        ranges: those of them to make, for a tar, all.
+        record: only images with its checksums are put in place; None if rendering is known to
+            reproduce them.
+    """
     spec, made = work.spec, 0
+
+    def is_right(index: int, jpeg: bytes) -> bool:
+        return record is None or record.crc(index) == f"{zlib.crc32(jpeg):08x}"
+
     with Target(work.targetpath) as target:
         if spec.format == "folder":
-            for index, jpeg in jpegs(work, remake.ranges):
-                if remake.allows(index, jpeg):
+            for index, jpeg in jpegs(work, ranges):
+                if is_right(index, jpeg):
                     with _unless_occupied():
                         target.place(jpeg, path_of(spec, index), parents=True)
                         made += 1
             return made
         with contextlib.suppress(_Differs), _unless_occupied():
-            with TarWriter(target, spec, remake.batch) as writer:
-                for sample in make_samples(spec, work.sources, work.load_engine(), remake.batch):
-                    if not remake.allows(sample.index, sample.jpeg):
+            with TarWriter(target, spec, batch) as writer:
+                for sample in make_samples(spec, work.sources, work.load_engine(), batch):
+                    if not is_right(sample.index, sample.jpeg):
                         raise _Differs
                     writer.write(sample)
                     work.report(1)
-            made = len(remake.batch)
+            made = len(batch)
     return made
 
 
@@ -187,16 +184,13 @@ class _Differs(Exception):  # noqa: N818 - it says what happened
     """A rendered image differs from its record, so its tar is not put in place."""
 
 
-def _restore_journal(
-    target: Target, spec: DatasetSpec, report: Report, remakes: list[Remake]
-) -> None:
+def _restore_journal(target: Target, spec: DatasetSpec, report: Report, remade: set[range]) -> None:
     """Write the records that were lost or changed; remove the work folder of a finished dataset.
 
-    The images of those batches were made just now by the dataset's versions, or have the recorded
-    digest or checksums: the files are right, and the records follow them.
+    The images of those batches were made just now by the dataset's versions (`remade`), or have the
+    recorded digest or checksums: the files are right, and the records follow them.
     """
     record_of = record_of_files if spec.format == "folder" else record_of_tar
-    remade = {remake.batch for remake in remakes if remake.record is None}
     right = [record_of(target, spec, batch) for batch in remade]
     right += [checked.correction for checked in report.checked]
     journal = read_journal(target, spec)

@@ -190,9 +190,6 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
-        findings: dict[str, Any] = {
-            k: [f.as_json() for f in self.findings if f.kind == k] for k in KINDS
-        }
         return {
             "target": self.targetpath,
             "ok": self.ok,
@@ -201,7 +198,7 @@ class Report:
             "unfinished": self.unfinished,
             "bytes": self.bytes,
             **({} if self.made is None else {"made": self.made, "kept": self.kept}),
-            **findings,
+            **{k: [f.as_json() for f in self.findings if f.kind == k] for k in KINDS},
         }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from single_image_gen.errors import DatasetMismatch
 from single_image_gen.target.journal import (
@@ -36,7 +36,7 @@ from single_image_gen.target.versions import version_differences
 from single_image_gen.target.writers import info_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from single_image_gen.dataset.spec import DatasetSpec
     from single_image_gen.target.files import Target
@@ -105,8 +105,8 @@ def join_dataset(
         return asked
     if spec.format == there.spec.format == "webdataset" and keep_batch_size:
         spec = replace(spec, batch_size=there.spec.batch_size)
-    if differences := list(_differences(there.spec, spec)):
-        raise DatasetMismatch(_refusal(target.path, there.spec, spec, differences))
+    if refusal := _refusal(target.path, there.spec, spec):
+        raise DatasetMismatch(refusal)
     accepted = there.accepted
     if asked.versions not in (there.versions, *accepted):
         if not accept_versions:
@@ -134,20 +134,16 @@ def _refuse_unknown_files(target: Target) -> None:
             )
 
 
-def _differences(there: DatasetSpec, asked: DatasetSpec) -> Iterator[tuple[str, Any, Any]]:
-    """(field, there, asked for) where the datasets cannot be one."""
-    yield from there.differences(asked)
+def _refusal(path: str, there: DatasetSpec, asked: DatasetSpec) -> str:
+    """Why the dataset cannot become what is asked for, and what to do; empty if it can."""
+    differences = list(there.differences(asked))
     grows = asked.num_imgs > there.num_imgs and asked.format == "folder"
     if asked.num_imgs != there.num_imgs and not grows:
-        yield "num_imgs", there.num_imgs, asked.num_imgs
+        differences.append(("num_imgs", there.num_imgs, asked.num_imgs))
     if asked.batch_size != there.batch_size and there.format == asked.format == "webdataset":
-        yield "batch_size", there.batch_size, asked.batch_size
-
-
-def _refusal(
-    path: str, there: DatasetSpec, asked: DatasetSpec, differences: list[tuple[str, Any, Any]]
-) -> str:
-    """Why the target cannot become what is asked for, and what to do."""
+        differences.append(("batch_size", there.batch_size, asked.batch_size))
+    if not differences:
+        return ""
     listed = "; ".join(f"{name}: {a} there, {b} asked for" for name, a, b in differences)
     why = ""
     if [name for name, _, _ in differences] == ["num_imgs"]:

@@ -25,13 +25,7 @@ _encode_json = json.JSONEncoder(separators=(",", ":")).encode  # `dumps` would m
 
 
 class _Writer:
-    """What both writers share.
-
-    Args:
-        target: where to write.
-        spec: the dataset.
-        batch: the indices of the batch.
-    """
+    """What both writers share."""
 
     def __init__(self, target: Target, spec: DatasetSpec, batch: range) -> None:
         self._target, self._spec, self._batch = target, spec, batch
