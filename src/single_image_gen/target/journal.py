@@ -153,54 +153,48 @@ def read_journal(target: Target, spec: DatasetSpec | None = None) -> JournalCont
         DatasetMismatch: most records are those of another dataset than `spec`.
     """
     faults: list[JournalFault] = []
-    markers = list(_read_markers(target, faults))
-    lines = list(_read_lines(target, faults))
+    found: list[tuple[str, BatchRecord]] = []
+    for where, text, reason in _read_texts(target, faults):
+        record = _parse(text)
+        if record is not None and where in (BATCHES, marker_path(record.indices)):
+            found.append((where, record))
+        else:
+            faults.append(JournalFault(where, reason))
     if spec is not None:
-        _check_dataset(target, spec, [*markers, *lines])
-        markers = [r for r in markers if _belongs(r, spec, marker_path(r.indices), faults)]
-        lines = [r for r in lines if _belongs(r, spec, BATCHES, faults)]
+        _check_dataset(target, spec, [record for _, record in found])
+        found = [(where, r) for where, r in found if _belongs(r, spec, where, faults)]
+    lines = tuple(record for where, record in found if where == BATCHES)
     records: list[BatchRecord] = []
     # of a marker and a line for one batch, the marker: it may be what a repair has written
-    for record in sorted([*markers, *lines], key=lambda r: (r.first, -r.stop)):
+    for _, record in sorted(found, key=lambda pair: (pair[1].first, -pair[1].stop)):
         if records and record.stop <= records[-1].stop:
             continue
         while len(records) > 1 and record.first <= records[-2].stop:
             records.pop()  # its images are in the one before and in this one
         records.append(record)
-    return JournalContents(tuple(records), tuple(lines), tuple(faults))
+    return JournalContents(tuple(records), lines, tuple(faults))
 
 
-def _read_markers(target: Target, faults: list[JournalFault]) -> Iterator[BatchRecord]:
-    for name in sorted(target.names(MARKERS)):
-        batch = parse_marker_name(name)
-        if batch is None:
-            continue
+def _read_texts(target: Target, faults: list[JournalFault]) -> Iterator[tuple[str, bytes, str]]:
+    """(file, text, what is wrong if that is no record) of each marker, then of each line."""
+
+    def note(where: str, error: OSError) -> None:
+        if error.errno not in _REMOVED:
+            faults.append(JournalFault(where, f"cannot be read: {error.strerror}", error))
+
+    for name in filter(parse_marker_name, sorted(target.names(MARKERS))):
         where = f"{MARKERS}/{name}"
         try:
-            record = _parse(target.read(where))
+            yield where, target.read(where), "damaged"
         except OSError as error:
-            if error.errno not in _REMOVED:
-                faults.append(JournalFault(where, f"cannot be read: {error.strerror}", error))
-            continue
-        if record is not None and record.indices == batch:
-            yield record
-        else:
-            faults.append(JournalFault(where, "damaged"))
-
-
-def _read_lines(target: Target, faults: list[JournalFault]) -> Iterator[BatchRecord]:
+            note(where, error)
     try:
         with target.naming(BATCHES), open(target.open_regular(BATCHES)[0], "rb") as file:
-            number = 0
-            while line := file.readline(MAX_FILE):
-                number += 1
-                if record := _parse(line):
-                    yield record
-                else:
-                    faults.append(JournalFault(BATCHES, f"line {number} is damaged"))
+            lines = iter(lambda: file.readline(MAX_FILE), b"")
+            for number, line in enumerate(lines, 1):
+                yield BATCHES, line, f"line {number} is damaged"
     except OSError as error:
-        if error.errno not in _REMOVED:
-            faults.append(JournalFault(BATCHES, f"cannot be read: {error.strerror}", error))
+        note(BATCHES, error)
 
 
 def _parse(line: bytes) -> BatchRecord | None:
