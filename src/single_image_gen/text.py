@@ -35,6 +35,8 @@ def duration_of(seconds: float) -> str:
 
 def printable(text: str) -> str:
     """The text with control characters, and bytes that are not UTF-8, as escapes."""
+    if text.isprintable():  # as nearly all are, and looking at each character takes long
+        return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
