@@ -170,6 +170,7 @@ class Server:
             # joblib's semaphores, whose keeper was killed as well: the one thing that stays
             for path in Path("/dev/shm").glob(f"*loky-{pid}-*"):
                 path.unlink()
+            assert not list(Path("/dev/shm").glob(f"joblib*_{pid}_*"))
         return code
 
     def time(self, argv: list[str]) -> float:

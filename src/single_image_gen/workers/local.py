@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import tempfile
 import threading
 import time
 import warnings
@@ -66,7 +67,10 @@ def open_processes(count: int) -> Iterator[Processes]:
                 # if this fails, joblib has no loky backend, and does not say why
                 multiprocessing.get_context("spawn").Lock()
                 with parallel_config(backend="loky", inner_max_num_threads=1, **settings):
-                    parallel = stack.enter_context(_parallel(count))
+                    # by default joblib makes a folder in /dev/shm for arrays, of which there are
+                    # none here; an interruption at that moment would leave it there
+                    folder = tempfile.gettempdir()
+                    parallel = stack.enter_context(_parallel(count, temp_folder=folder))
         except OSError as error:
             raise BackendError(_why_denied(error)) from None
         stack.enter_context(_expected_warnings_ignored())
