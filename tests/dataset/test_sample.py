@@ -12,9 +12,9 @@ from PIL import Image, features
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from single_image_gen import PAPER, SCRIPT
-from single_image_gen.dataset.sample import center, make_sample, make_samples
+from single_image_gen.dataset.sample import center_square, make_sample, make_samples
 from single_image_gen.dataset.spec import DatasetSpec
-from single_image_gen.draw.params import center_of, draw_params
+from single_image_gen.draw.params import center_params, draw_params
 from single_image_gen.engines import load_engine
 from single_image_gen.recipe import DEFAULT_ENGINE
 
@@ -99,7 +99,7 @@ def test_a_source_itself_is_torchvisions_resize_and_centre_crop(
     pixels = photo_pixels(*size)
     transform = Compose([Resize(side, InterpolationMode.BICUBIC), CenterCrop(side)])
     expected = np.array(transform(Image.fromarray(pixels))).astype(int)
-    got = center(source_of(pixels), side)
+    got = center_square(source_of(pixels), side)
     assert got.shape == (side, side, 3)
     assert got.dtype == np.uint8
     assert np.abs(got - expected).max() <= 1
@@ -107,7 +107,7 @@ def test_a_source_itself_is_torchvisions_resize_and_centre_crop(
 
 def test_a_source_that_has_the_size_stays_as_it_is() -> None:
     pixels = photo_pixels(64, 64)
-    assert np.array_equal(center(source_of(pixels), 64), pixels)
+    assert np.array_equal(center_square(source_of(pixels), 64), pixels)
 
 
 @pytest.mark.parametrize("size", [(900, 60), (60, 900), (3000, 23)], ids=str)
@@ -117,7 +117,7 @@ def test_a_panorama_itself_is_torchvisions_but_for_clipping(size: tuple[int, int
     transform = Compose([Resize(64, InterpolationMode.BICUBIC), CenterCrop(64)])
     expected = np.array(transform(Image.fromarray(pixels))).astype(int)
     # away from black and white nothing is clipped
-    assert np.abs(center(source_of(pixels), 64) - expected).max() <= 1
+    assert np.abs(center_square(source_of(pixels), 64) - expected).max() <= 1
 
 
 def test_a_panorama_is_not_enlarged_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_a_panorama_is_not_enlarged_as_a_whole(monkeypatch: pytest.MonkeyPatch) 
         return original(image, size, *rest, **more)
 
     monkeypatch.setattr(Image.Image, "resize", resize)
-    assert center(source_of(photo_pixels(3000, 24)[:4]), 256).shape == (256, 256, 3)
+    assert center_square(source_of(photo_pixels(3000, 24)[:4]), 256).shape == (256, 256, 3)
     assert made == [(256, 256)]
 
 
@@ -140,7 +140,7 @@ def test_include_sources_makes_them_the_first_images(preset: object) -> None:
     included = replace(SPEC, recipe=replace(recipe, include_sources=True))
     samples = list(make_samples(included, SOURCES, RENDER, range(6)))
     for k, source in enumerate(SOURCES):
-        assert samples[k].params == center_of(source.size)
-        assert samples[k].jpeg == encode_rgb(center(source, 32), 75)
+        assert samples[k].params == center_params(source.size)
+        assert samples[k].jpeg == encode_rgb(center_square(source, 32), 75)
     # and leaves every other image as it was
     assert samples[3:] == list(make_samples(without, SOURCES, RENDER, range(3, 6)))

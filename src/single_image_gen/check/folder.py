@@ -57,11 +57,11 @@ def check_files(
     if actual is None or actual.digest != record.digest:
         findings |= _compare(target, spec, record, builder.crcs)
     unread = {k for k in record.indices if spec.source_index(k) in faults} if faults else set()
-    bad = {k for k in unread if faults[spec.source_index(k)].kind == "missing"} | findings.keys()
-    lost = unread | findings.keys()
+    absent = {k for k in unread if faults[spec.source_index(k)].kind == "missing"}
+    to_remake, not_intact = absent | findings.keys(), unread | findings.keys()
     found = tuple(findings[index] for index in sorted(findings))
     correction = None if findings or actual == record else actual
-    return BatchCheck(record, correction, found, bad, lost, builder.bytes)
+    return BatchCheck(record, correction, found, to_remake, not_intact, builder.bytes)
 
 
 def record_of_files(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:

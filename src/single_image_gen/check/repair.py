@@ -126,7 +126,7 @@ def _remakes(
     """What is to be made again: the arguments of `do_remake` for each task."""
     tars = spec.format == "webdataset"
     for checked in report.checked:
-        ranges = list(IndexSet(range(index, index + 1) for index in checked.bad))
+        ranges = list(IndexSet(range(index, index + 1) for index in checked.to_remake))
         record = None if exact else checked.record
         for task in [ranges] if tars and ranges else split(ranges):
             yield checked.record.indices, task, record

@@ -31,7 +31,7 @@ class Finding:
     """Something that is wrong with a dataset.
 
     Attributes:
-        kind: "damaged", "missing" or "foreign" for a file, "record" for what the journal says.
+        kind: "damaged", "missing" or "foreign" for a file, "record" for a fault of the journal.
         file: its path below the target.
         reason: in words.
         index: the index of the image, if the file or member is one.
@@ -85,16 +85,16 @@ class BatchCheck:
         record: what the journal says of the batch.
         correction: what it should say, if the files are intact but the record is not.
         findings: what is wrong with the files.
-        bad: indices of the images to make again.
-        lost: indices of the images that do not have the recorded bytes.
+        to_remake: indices of the images to make again.
+        not_intact: indices of the images that do not have the recorded bytes.
         bytes: size of the files that could be read.
     """
 
     record: BatchRecord
     correction: BatchRecord | None
     findings: tuple[Finding, ...]
-    bad: Collection[int]
-    lost: Collection[int]
+    to_remake: Collection[int]
+    not_intact: Collection[int]
     bytes: int
 
 
@@ -133,8 +133,8 @@ class Report:
         if self.spec is None:
             return 0
         recorded = IndexSet(checked.record.indices for checked in self.checked)
-        lost = set[int]().union(*(checked.lost for checked in self.checked))
-        return recorded.count(self.spec.num_imgs) - len(lost)
+        damaged = set[int]().union(*(checked.not_intact for checked in self.checked))
+        return recorded.count(self.spec.num_imgs) - len(damaged)
 
     @property
     def bytes(self) -> int:

@@ -37,19 +37,19 @@ def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> BatchCh
         correction = None if actual == record else actual
         return BatchCheck(record, correction, (), (), (), actual.bytes)
     tar = path_of(spec, record.first)
-    lost: Collection[int] = record.indices
+    not_intact: Collection[int] = record.indices
     size = 0
     try:
         fd, size = target.open_regular(tar)
         with open(fd, "rb", BUFFER) as file:
-            findings, lost = _compare(file, size, spec, record)
+            findings, not_intact = _compare(file, size, spec, record)
     except OSError as error:
         findings = [Finding.of_error(error, tar, images=record.count)]
     if not findings:
         around = "its images are there, but the bytes around its members (headers, padding or end) "
         findings = [Finding("damaged", tar, around + "are not those that were written")]
     # it is made again as a whole
-    return BatchCheck(record, None, tuple(findings), record.indices, lost, size)
+    return BatchCheck(record, None, tuple(findings), record.indices, not_intact, size)
 
 
 def record_of_tar(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:
@@ -106,13 +106,13 @@ def _compare(
             reason = CHANGED
         if reason:
             findings.append(Finding("damaged", tar, reason, index, name))
-    bad = {finding.index for finding in (*findings, *lost) if finding.index is not None}
+    not_intact = {finding.index for finding in (*findings, *lost) if finding.index is not None}
     if len(lost) > 1:
         reason = f"its structure is damaged from byte {end:,} on"
         images = len({finding.index for finding in lost})
         lost = [Finding("damaged", tar, reason, images=images)]
     foreign = [Finding("foreign", tar, FOREIGN, None, name) for name in there]
-    return [*findings, *lost, *foreign], bad
+    return [*findings, *lost, *foreign], not_intact
 
 
 def _members(file: BinaryIO, size: int) -> tuple[dict[str, tarfile.TarInfo], int]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.draw.params import Contrast
+    from single_image_gen.draw.params import CropContrast
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 def params_lines(
     spec: DatasetSpec,
     ranges: Iterable[range],
-    contrasts: Callable[[int], Contrast] | None = None,
+    contrasts: Callable[[int], CropContrast] | None = None,
 ) -> Iterator[str]:
     """A line of JSON for each index: where its image is, and all that was drawn for it.
 

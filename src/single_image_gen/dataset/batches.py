@@ -69,8 +69,8 @@ class Plan:
         batch_size: images in a batch; the last may have fewer.
         shard: I of "I/N": batches I, I + N, I + 2 N, ... are this process's.
         shards: N.
-        whole: make a batch that is partly done again as a whole, as a tar must be; otherwise make
-            only the rest of it. Parts come from runs with another number of images or batch size.
+        whole: remake a partly finished batch from its start, as a tar requires; otherwise make only
+            its missing images. Parts come from runs with another number of images or batch size.
     """
 
     num_imgs: int

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.draw.params import Contrast, Params
+    from single_image_gen.draw.params import CropContrast, Params
     from single_image_gen.engines import Render
-    from single_image_gen.photo.source import Pixels, Source
+    from single_image_gen.photo.source import Source
+    from single_image_gen.photo.srgb import Pixels
     from single_image_gen.recipe import Recipe
 
 
@@ -57,7 +58,7 @@ def make_samples(
         yield Sample(index, params, encode_jpeg(pixels, spec.quality))
 
 
-def contrasts_of(sources: Sources, recipe: Recipe) -> Callable[[int], Contrast] | None:
+def contrasts_of(sources: Sources, recipe: Recipe) -> Callable[[int], CropContrast] | None:
     """What `draw_range` needs to know of the sources; None for a recipe that does not need it."""
     if not recipe.min_gradient:
         return None
@@ -81,12 +82,12 @@ def render_pixels(
     """(img_size, img_size, 3) uint8 RGB or BGR: what image `index` encodes."""
     source = sources[spec.source_index(index)]
     if spec.is_source(index):
-        pixels = center(source, spec.recipe.img_size)
+        pixels = center_square(source, spec.recipe.img_size)
         return np.ascontiguousarray(pixels[..., ::-1]) if bgr else pixels
     return render(source, params, spec.recipe, bgr=bgr)
 
 
-def center(source: Source, side: int) -> Pixels:
+def center_square(source: Source, side: int) -> Pixels:
     """The source itself, (side, side, 3): shorter side resized to `side`, center crop.
 
     As torchvision's Resize(side, BICUBIC) and CenterCrop(side) on a PIL image. Of a panorama only

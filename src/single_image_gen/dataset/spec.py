@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from single_image_gen.dataset.batches import IndexSet
 from single_image_gen.draw.geometry import check_fits
-from single_image_gen.draw.params import MAX_SEED, candidates, center_of, choose, uniforms
+from single_image_gen.draw.params import MAX_SEED, candidates, center_params, choose, uniforms
 from single_image_gen.errors import UsageError, check_range
 from single_image_gen.photo.source import SourceInfo
 from single_image_gen.recipe import (
@@ -31,7 +31,7 @@ from single_image_gen.recipe import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from single_image_gen.draw.params import Contrast, Params
+    from single_image_gen.draw.params import CropContrast, Params
 
     Format = Literal["folder", "webdataset"]
 
@@ -59,8 +59,8 @@ class DatasetSpec:
         quality: of the JPEGs, 1 to 100; the color is subsampled 4:2:0.
         engine: rendering engine, "native" or "torchvision".
         batch_size: images in a unit of work; in a tar, where the format is "webdataset".
-        indices: of a larger dataset, which differs from this one in its number of images alone:
-            image i of this one is its image `origin(i)`. Empty if the two are the same.
+        indices: the images of a larger dataset that this one consists of; empty for all. The two
+            differ in their number of images alone: image i here is image `origin(i)` there.
 
     Raises:
         ValueError: a value is out of its range, or no crop of the recipe fits a source.
@@ -123,7 +123,7 @@ class DatasetSpec:
         return list(accumulate(map(len, self.indices), initial=0))
 
     def origins(self, indices: range) -> Iterator[range]:
-        """What images `indices` are in the larger dataset of `indices`, in order."""
+        """The numbers that these images have in the larger dataset, in order."""
         if not self.indices:
             yield indices
             return
@@ -135,7 +135,7 @@ class DatasetSpec:
             indices, k = indices[len(origins) :], k + 1
 
     def origin(self, index: int) -> int:
-        """What image `index` is in the larger dataset of `indices`."""
+        """The number that image `index` has in the larger dataset."""
         return next(self.origins(range(index, index + 1))).start if self.indices else index
 
     def source_index(self, index: int) -> int:
@@ -250,7 +250,7 @@ def _sides(source: SourceInfo) -> str:
 
 
 def draw_range(
-    spec: DatasetSpec, indices: range, contrasts: Callable[[int], Contrast] | None = None
+    spec: DatasetSpec, indices: range, contrasts: Callable[[int], CropContrast] | None = None
 ) -> Iterator[tuple[int, Params]]:
     """(index, parameters) for each of the indices; for a source itself, those of its center.
 
@@ -272,7 +272,7 @@ def draw_candidates(spec: DatasetSpec, indices: range) -> Iterator[tuple[int, It
         for index, (origin, u) in enumerate(zip(origins, uniform, strict=True), position):
             size = spec.sources[origin % len(spec.sources)].size
             if spec.is_source(index):
-                yield index, iter([center_of(size)])
+                yield index, iter([center_params(size)])
             else:
                 yield index, candidates(spec.recipe, size, spec.seed, origin, u)
         position += len(origins)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from PIL import Image
 from torch.utils.data import Dataset
 
-from single_image_gen.dataset.sample import center, contrasts_of
+from single_image_gen.dataset.sample import center_square, contrasts_of
 from single_image_gen.dataset.spec import MAX_NUM_IMGS, DatasetSpec
-from single_image_gen.draw.params import center_of, draw_params
+from single_image_gen.draw.params import center_params, draw_params
 from single_image_gen.engines import load_engine
 from single_image_gen.errors import UsageError, check_range
 from single_image_gen.photo.find import find_sources
@@ -131,7 +131,7 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
         spec, k = self.spec, self.spec.source_index(index)
         size = spec.sources[k].size
         if view == 0 and spec.is_source(index):
-            return center_of(size)
+            return center_params(size)
         contrasts = contrasts_of(self._sources, spec.recipe)
         contrast = contrasts(k) if contrasts else None
         return draw_params(spec.recipe, size, spec.seed, index, contrast, view)
@@ -161,7 +161,7 @@ class SingleImageDataset(Dataset[tuple[Any, int]]):
     def _render(self, index: int, view: int) -> Any:
         spec, source = self.spec, self._sources[self.spec.source_index(index)]
         if view == 0 and spec.is_source(index):
-            return Image.fromarray(center(source, spec.recipe.img_size))
+            return Image.fromarray(center_square(source, spec.recipe.img_size))
         render = load_engine(spec.engine)
         return Image.fromarray(render(source, self.params(index, view), spec.recipe))
 

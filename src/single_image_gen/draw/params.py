@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from single_image_gen.recipe import Recipe
 
-    Contrast = Callable[["Params"], float]
+    CropContrast = Callable[["Params"], float]
 
 MAX_SEED = 2**64 - 1
 
@@ -66,8 +66,8 @@ MAX_SEED = 2**64 - 1
 ) = range(19)
 ATTEMPTS = 11
 SLOTS = CROP_SIZE + 2 * ATTEMPTS  # 40, a multiple of Philox's four words a block
-# What `min_gradient` draws again, and how often at most: of a source in which one crop in twenty
-# has enough gradient, one image in thirty is left without.
+# What `min_gradient` draws again, and how often at most: where one crop in twenty has enough
+# gradient, one image in thirty still lacks it after all redraws.
 REDRAWN = frozenset([FIRST_LEFT, FIRST_TOP, *range(CROP_LEFT, SLOTS)])
 REDRAWS = 64
 
@@ -145,7 +145,7 @@ class Params:
         }
 
 
-def center_of(size: tuple[int, int]) -> Params:
+def center_params(size: tuple[int, int]) -> Params:
     """The parameters of a source itself: its center square, without augmentation."""
     width, height = size
     side = min(size)
@@ -166,7 +166,7 @@ def draw_params(
     size: tuple[int, int],
     seed: int,
     index: int,
-    contrast: Contrast | None = None,
+    contrast: CropContrast | None = None,
     view: int = 0,
 ) -> Params:
     """The parameters of a view of image `index`: view 0 is the image itself.
@@ -208,7 +208,7 @@ def candidates(
         yield params_of(recipe, size, mixed, region)
 
 
-def choose(drawn: Iterator[Params], least: float, contrast: Contrast | None) -> Params:
+def choose(drawn: Iterator[Params], least: float, contrast: CropContrast | None) -> Params:
     """The first candidate with at least this contrast; if none has it, the one with the highest."""
     best = next(drawn)
     if not least:

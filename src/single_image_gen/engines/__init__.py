@@ -17,7 +17,8 @@ from single_image_gen.recipe import ENGINES
 
 if TYPE_CHECKING:
     from single_image_gen.draw.params import Params
-    from single_image_gen.photo.source import Pixels, Source
+    from single_image_gen.photo.source import Source
+    from single_image_gen.photo.srgb import Pixels
     from single_image_gen.recipe import Recipe
 
 

@@ -14,7 +14,8 @@ from single_image_gen.draw.geometry import Box, map_back
 
 if TYPE_CHECKING:
     from single_image_gen.draw.params import Jitter, Params
-    from single_image_gen.photo.source import Pixels, Source
+    from single_image_gen.photo.source import Source
+    from single_image_gen.photo.srgb import Pixels
     from single_image_gen.recipe import Recipe
 
 # torchvision has no type annotations: given a PIL image, it returns one

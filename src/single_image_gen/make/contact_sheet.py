@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from single_image_gen.photo.source import Pixels
+    from single_image_gen.photo.srgb import Pixels
 
 COUNT = 64
 COLUMNS = 8

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.draw.params import Contrast
+    from single_image_gen.draw.params import CropContrast
     from single_image_gen.photo.source import SourceInfo
     from single_image_gen.workers.task import R, Task
 
@@ -127,7 +127,7 @@ def open_needed_sources(
 
 def open_contrasts(
     spec: DatasetSpec, ranges: Sequence[range], options: RerenderOptions
-) -> Callable[[int], Contrast] | None:
+) -> Callable[[int], CropContrast] | None:
     """What `draw_range` needs to know of these images' sources, see `open_needed_sources`."""
     return contrasts_of(open_needed_sources(spec, ranges, options), spec.recipe)
 

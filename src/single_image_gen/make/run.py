@@ -62,7 +62,7 @@ class Run:
         sources: the decoded sources.
         workers: who does the work.
         options: how the run behaves.
-        keep_batch_size: existing tars keep their size.
+        keep_batch_size: no batch size was asked for: existing tars keep theirs.
     """
 
     spec: DatasetSpec
@@ -78,7 +78,7 @@ class Run:
         return DatasetMetadata(self.spec, current_versions(self.spec.engine), self.options.command)
 
     def join(self, target: Target, contents: TargetContents) -> DatasetMetadata:
-        """What dataset.json is to say once the run works in the target, see `join_dataset`."""
+        """The metadata of the target with this run in it, see `join_dataset`."""
         return join_dataset(
             target,
             contents,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from single_image_gen.dataset.spec import DatasetSpec
-    from single_image_gen.photo.source import Pixels
+    from single_image_gen.photo.srgb import Pixels
 
     Floats = NDArray[np.float64]
     Measure = Callable[[Work, range], Floats]

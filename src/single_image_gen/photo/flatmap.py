@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from single_image_gen.photo.source import Pixels
+    from single_image_gen.photo.srgb import Pixels
     from single_image_gen.photo.suitability import Inspection
 
 SOFTWARE = "single-image-gen inspect"  # in the metadata of a map, to recognize it

@@ -6,8 +6,9 @@ pixel. Conversely, a crop with mean squared gradient E has the content of an edg
 
     c = sqrt(4 n E),
 
-which is called its contrast here. To compare large and small crops, and to let no noise pass for
-content, each is measured in the level of an image pyramid where it is about CROP_PIXELS wide.
+which is called its contrast here: `min_gradient` is a bound of it, and crops in which it is low are
+flat to `inspect`. To compare large and small crops, and to let no noise pass for content, each is
+measured in the level of an image pyramid where it is about CROP_PIXELS wide.
 
 A contrast is the same on every machine: sums are of integers, which floats hold exactly in any
 order of summation, and what follows is + - * / and sqrt, which IEEE 754 defines to the last bit.
@@ -23,15 +24,16 @@ import cv2
 import numpy as np
 
 from single_image_gen.draw.geometry import first_crop_side, map_back
-from single_image_gen.photo.room import Room
+from single_image_gen.photo.shared_cache import SharedCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from single_image_gen.draw.params import Contrast, Params
-    from single_image_gen.photo.source import Pixels, Source
+    from single_image_gen.draw.params import CropContrast, Params
+    from single_image_gen.photo.source import Source
+    from single_image_gen.photo.srgb import Pixels
     from single_image_gen.recipe import Recipe
 
     Floats = NDArray[np.float64]
@@ -233,10 +235,10 @@ def crop_box(recipe: Recipe, params: Params) -> tuple[float, float, float, float
     return x - width / 2, y - height / 2, width, height
 
 
-FIRST_SLOT = 48  # in Source.room; an engine has those before
+FIRST_SLOT = 48  # in Source.shared_cache; an engine has those before
 
 
-def contrast_of(source: Source, recipe: Recipe) -> Contrast:
+def contrast_of(source: Source, recipe: Recipe) -> CropContrast:
     """The contrast of a crop of this source, by its parameters."""
     pyramid = pyramid_of(source, recipe)
     return lambda params: pyramid.contrast(crop_box(recipe, params))
@@ -254,19 +256,19 @@ def pyramid_of(source: Source, recipe: Recipe) -> GradientPyramid:
 
 def _kept_tables(source: Source, smallest: float) -> list[Floats]:
     """The tables, kept where the source's pixels are, for all processes that map them."""
-    if source.room is None:
+    if source.shared_cache is None:
         return tables_of(source.pixels, smallest)
     first, sizes = _levels(source.size, smallest)
     shapes = [_table_shape(size) for size in sizes]
     nbytes = [8 * math.prod(shape) for shape in shapes]
     # a level has its place whether those before it are kept or not
-    offset = Room.half_for(source.size) + sum(nbytes[:first])
+    offset = SharedCache.half_for(source.size) + sum(nbytes[:first])
 
     def make() -> Pixels:
         tables = tables_of(source.pixels, smallest)
         return np.concatenate([table.ravel() for table in tables]).view(np.uint8)
 
-    kept = source.room.array(FIRST_SLOT + first, offset, (sum(nbytes[first:]),), make)
+    kept = source.shared_cache.array(FIRST_SLOT + first, offset, (sum(nbytes[first:]),), make)
     parts = np.split(kept, np.cumsum(nbytes[first:-1]))
     pairs = zip(parts, shapes[first:], strict=True)
     return [part.view(np.float64).reshape(shape) for part, shape in pairs]

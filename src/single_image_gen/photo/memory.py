@@ -5,7 +5,7 @@ fill N x 36 MB. So each is decoded once, into a file without a name. It is in me
 the memory of the machine, or of the job's control group, and on disk above that, where the system
 caches what is in use. It is freed when the last process closes it.
 
-The file also has room for what is derived from a source (`Room`), such as reduced copies of it:
+The file also keeps what is derived from a source (`SharedCache`), such as reduced copies of it:
 the process that computes it first stores it for all.
 """
 
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from single_image_gen.errors import SourceError
 from single_image_gen.photo.find import name_sources
-from single_image_gen.photo.room import MappedFile, Room, write_at
+from single_image_gen.photo.shared_cache import MappedFile, SharedCache, write_at
 from single_image_gen.photo.source import Source, load_source
 from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.text import counted, size_of
@@ -102,17 +102,17 @@ class SharedSources:
     ) -> None:
         self.infos = tuple(infos)
         self._max_pixels = max_pixels
-        # the file holds all pixels, the token, all rooms
+        # the file holds all pixels, the token, all caches
         sizes = (info.nbytes + SPARE_BYTES for info in self.infos)
         self._starts = list(accumulate(sizes, initial=0))
-        rooms = (2 * Room.half_for(info.size) for info in self.infos)
-        self._rooms = list(accumulate(rooms, initial=self._starts[-1] + TOKEN_BYTES))
+        caches = (2 * SharedCache.half_for(info.size) for info in self.infos)
+        self._caches = list(accumulate(caches, initial=self._starts[-1] + TOKEN_BYTES))
         self._sources: dict[int, Source] = {}
         self._lock = threading.Lock()
         self._file = file
         self._decoded = set(range(len(self.infos))) if file else set()
         if file:
-            file.complete(self._starts[-1], self._rooms[-1])
+            file.complete(self._starts[-1], self._caches[-1])
         # another process's file, if it can be mapped, and where it is: path, token, sources in it
         self._elsewhere: MappedFile | None = None
         self._address: tuple[str, bytes, frozenset[int]] = "", b"", frozenset()
@@ -136,10 +136,10 @@ class SharedSources:
             self[k]
 
     def _open(self, k: int) -> Source:
-        info, start, room = self.infos[k], self._starts[k], self._rooms[k]
+        info, start, cache = self.infos[k], self._starts[k], self._caches[k]
         file = self._file_with(k)
         pixels = file.bytes[start : start + info.nbytes].reshape(info.height, info.width, 3)
-        return Source(info, pixels, Room(file, room, self._rooms[k + 1] - room))
+        return Source(info, pixels, SharedCache(file, cache, self._caches[k + 1] - cache))
 
     def _file_with(self, k: int) -> MappedFile:
         """The file that holds the k-th source, decoded first if it has not been."""
@@ -147,7 +147,7 @@ class SharedSources:
             return self._elsewhere
         if self._file is None:
             self._file = _PixelFile(expected=self._starts[-1])
-            self._file.complete(self._starts[-1], self._rooms[-1])
+            self._file.complete(self._starts[-1], self._caches[-1])
         if k not in self._decoded:
             info = self.infos[k]
             source = load_source(

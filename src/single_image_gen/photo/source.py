@@ -13,10 +13,8 @@ from single_image_gen.photo.find import class_names, open_source
 from single_image_gen.recipe import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from single_image_gen.photo import srgb
-    from single_image_gen.photo.room import Room
-
-    Pixels = srgb.Pixels
+    from single_image_gen.photo.shared_cache import SharedCache
+    from single_image_gen.photo.srgb import Pixels
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,14 @@ class Source:
     Attributes:
         info: its name, size and digest.
         pixels: (height, width, 3) uint8 array in sRGB; not to be written to.
-        room: where what is derived from the pixels is shared with other processes, if the pixels
-            are.
-        cache: what is derived from the pixels and kept for as long as the source is kept.
+        shared_cache: keeps what is derived from the pixels for all processes that share them; None
+            if they are not shared.
+        cache: keeps what is derived from the pixels for as long as the source is kept.
     """
 
     info: SourceInfo
     pixels: Pixels
-    room: Room | None = None
+    shared_cache: SharedCache | None = None
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from single_image_gen.photo.memory import SharedSources
-    from single_image_gen.photo.source import Pixels, Source
+    from single_image_gen.photo.source import Source
+    from single_image_gen.photo.srgb import Pixels
     from single_image_gen.recipe import Recipe
 
     Floats = NDArray[np.float64]
@@ -48,8 +49,8 @@ EDGE = 10.0  # levels per pixel, clearly visible
 GOOD, USABLE = 0.1, 0.4
 # A crop that is enlarged more than this is blurred.
 MAX_ENLARGEMENT = 16.0
-# Share of crops with the recipe's `min_gradient` below which half of the images would not have it,
-# after as many redraws as there are.
+# If fewer crops than this share reach the recipe's `min_gradient`, about half of the images still
+# miss it after all redraws.
 LEAST_PASSING = 0.01
 
 

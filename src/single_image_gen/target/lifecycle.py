@@ -86,13 +86,13 @@ def join_dataset(
     keep_batch_size: bool,
     accept_versions: bool,
 ) -> DatasetMetadata:
-    """What dataset.json is to say once a run works in the target; nothing is written.
+    """The metadata of the target with a run in it; nothing is written.
 
     Args:
         target: the target.
         contents: what it holds.
         asked: what is to be made.
-        keep_batch_size: existing tars keep their size.
+        keep_batch_size: no batch size was asked for: existing tars keep theirs.
         accept_versions: go on with libraries that may make other bytes.
 
     Raises:

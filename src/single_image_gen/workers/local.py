@@ -148,11 +148,9 @@ class Processes:
             with contextlib.closing(results):
                 yield from results
         except BrokenExecutor as error:
-            killed = "SIGKILL" in str(error)
+            remedy = " (SIGKILL), most likely because memory ran out: use fewer --threads"
             raise WorkerLost(
-                "a worker process was killed"
-                + (" (SIGKILL), most likely because memory ran out" if killed else "")
-                + ": use fewer --threads" * killed
+                f"a worker process was killed{remedy if 'SIGKILL' in str(error) else ''}"
             ) from None
 
 

@@ -25,7 +25,8 @@ from single_image_gen.engines.native.workspace import JOB, thread_workspace
 
 if TYPE_CHECKING:
     from single_image_gen.draw.params import Params
-    from single_image_gen.photo.source import Pixels, Source
+    from single_image_gen.photo.source import Source
+    from single_image_gen.photo.srgb import Pixels
     from single_image_gen.recipe import Recipe
 
 # the numbers of src/native.h

@@ -17,7 +17,8 @@ from single_image_gen.engines.native.library import MAX_LEVELS, NO_MEMORY, OK, L
 
 if TYPE_CHECKING:
     from single_image_gen.engines.native.workspace import Workspace
-    from single_image_gen.photo.source import Pixels, Source
+    from single_image_gen.photo.source import Source
+    from single_image_gen.photo.srgb import Pixels
 
 CACHE_KEY = "native"  # in Source.cache
 
@@ -59,7 +60,7 @@ class Levels:
                 f"a source must be (height, width, 3) uint8, got {pixels.shape} {pixels.dtype}"
             )
         self.table = LevelTable({0: np.ascontiguousarray(pixels)})
-        self._room = source.room
+        self._cache = source.shared_cache
         self._making = threading.RLock()
 
     def make(self, k: int, workspace: Workspace) -> LevelTable:
@@ -80,10 +81,10 @@ class Levels:
         def reduced() -> Pixels:
             return _reduced(self.make(parent, workspace).pixels[parent], shape, workspace)
 
-        return self._room.array(k, self._offset(k), shape, reduced) if self._room else reduced()
+        return self._cache.array(k, self._offset(k), shape, reduced) if self._cache else reduced()
 
     def _offset(self, k: int) -> int:
-        """Where level k is in the source's room, bytes: after those of lower numbers."""
+        """Where level k is in the shared cache, bytes: after those of lower numbers."""
         sizes = (self.table.size(lower) for lower in range(1, k))
         return sum(3 * size[0] * size[1] for size in sizes if size)
 

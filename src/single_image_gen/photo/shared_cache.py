@@ -34,7 +34,7 @@ class MappedFile:
         return np.frombuffer(mmap.mmap(self.fd, 0, prot=mmap.PROT_READ), np.uint8)
 
 
-class Room:
+class SharedCache:
     """A part of the file for arrays that are derived from one source's pixels.
 
     Every process computes the same arrays and chooses the same places, so two that store one at the
@@ -42,7 +42,7 @@ class Room:
 
     Args:
         file: the file.
-        start: of the room in it.
+        start: of this part in it.
         nbytes: its size.
     """
 
@@ -55,9 +55,10 @@ class Room:
 
     @staticmethod
     def half_for(size: tuple[int, int]) -> int:
-        """Bytes of half a room, of a source of (width, height): an engine's, or that of gradients.
+        """Bytes of half the cache of a source of (width, height).
 
-        As many as the pixels have, and some for rounding up sizes.
+        One half is the engine's, the other that of gradients. As many as the pixels have, and some
+        for rounding up sizes.
         """
         width, height = size
         return 3 * width * height + 16 * (width + height) + 1024
@@ -69,7 +70,7 @@ class Room:
 
         Args:
             slot: 0 to SLOTS - 1.
-            offset: of the array in the room, bytes; arrays that overlap must be equal there.
+            offset: of the array in this part, bytes; arrays that overlap must be equal there.
             shape: of the array.
             make: returns it; uint8.
         """
@@ -83,7 +84,7 @@ class Room:
             try:
                 write_at(self._file.fd, self._start + start, made)
                 write_at(self._file.fd, self._start + slot, b"\1")
-            except OSError:  # the disk is full, say: it is only a cache
+            except OSError:  # the disk is full, say: it can be made again
                 return made
         return self._file.bytes[self._start + start : self._start + stop].reshape(shape)
 
