@@ -234,9 +234,13 @@ class Target:
     def remove_work(
         self, markers: Callable[[str], object] | None = None, *, lock: bool = True
     ) -> None:
-        """Remove the work folder with these markers, while no other run uses it.
+        """Remove the work folder; no other run may be using it.
 
         What the program did not write stays, with the folders that hold it.
+
+        Args:
+            markers: which markers to remove, by their names; None for none.
+            lock: remove the lock file as well.
         """
         self._remove_staging()
         for name in filter(_PRIVATE.fullmatch, self.names(STAGING)):
