@@ -29,6 +29,7 @@ from check.damage import (
 )
 from single_image_gen.check.repair import repair
 from single_image_gen.check.verify import verify
+from single_image_gen.errors import TargetError
 from single_image_gen.target.files import Target
 
 SLOW = os.environ.get("SINGLE_IMAGE_GEN_SLOW") == "1"
@@ -245,3 +246,21 @@ def test_a_repair_of_what_a_run_has_finished_since_is_no_harm(
     assert after.intact == COUNT
     assert tree_hash(half) == tree_hash(made["folder"])
     assert not (half / WORK).exists()
+
+
+def test_a_repair_writes_the_journal_that_was_removed_since(
+    made: dict[str, Path], folder: Path
+) -> None:
+    (folder / "preview.png").unlink()
+    report = verify(folder)
+    (folder / "batches.jsonl").unlink()
+    assert repair(report).ok
+    assert snapshot(folder) == snapshot(made["folder"])
+
+
+def test_a_repair_of_what_was_removed_since_is_refused(folder: Path) -> None:
+    flip(folder / patch(3), 400)
+    report = verify(folder)
+    (folder / "dataset.json").unlink()
+    with pytest.raises(TargetError, match="has changed since it was read"):
+        repair(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -601,3 +602,22 @@ def test_verify_goes_on_after_a_sector_that_cannot_be_read(
     assert [finding.file for finding in report.findings] == [place]
     assert "Input/output error" in report.findings[0].reason
     assert report.intact == COUNT - (BATCH if kind == "tars" else 1)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOENT])
+def test_a_tar_that_cannot_be_opened_once_is_not_called_changed(
+    number: int, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_regular, failed = Target.open_regular, []
+
+    def open_later(self: Target, path: str) -> tuple[int, int]:
+        if path == SHARD and not failed:
+            failed.append(path)
+            raise OSError(number, os.strerror(number), path)
+        return open_regular(self, path)
+
+    monkeypatch.setattr(Target, "open_regular", open_later)
+    report = verify(made["tars"])
+    assert [finding.file for finding in report.findings] == [SHARD]
+    assert report.findings[0].reason in ("missing", "cannot be read: Input/output error")
+    assert report.intact == COUNT - BATCH

@@ -71,6 +71,22 @@ def test_a_full_stdout_is_named_and_is_no_reason_to_rerun(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_file_that_takes_a_part_of_the_lines_is_full(
+    unbuffered: str, made: Path, tmp_path: Path
+) -> None:
+    limited = f"ulimit -f 1; '{sys.executable}' -m single_image_gen params {made} > {tmp_path}/x"
+    done = subprocess.run(
+        ["bash", "-c", limited],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("single-image-gen: error: standard output: File too large")
+
+
 def test_a_deleted_working_directory_is_named(photo: Path, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     command = f"mkdir {gone} && cd {gone} && rmdir {gone} && '{sys.executable}' -m single_image_gen"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -246,6 +247,23 @@ def test_a_plot_replaces_nothing_but_an_earlier_one(images: list[str], tmp_path:
             f"{there} is not a map that inspect wrote: name another file to --plot"
         )
         assert os.stat(there).st_mtime_ns == before
+
+
+def test_a_plot_that_is_interrupted_leaves_the_earlier_one(
+    images: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plot = tmp_path / "map.png"
+    assert run("inspect", images[0], "--plot", plot).code == 0
+    before = plot.read_bytes()
+
+    def interrupted(_: Image.Image, file: object, *__: object, **___: object) -> None:
+        with open(file, "wb") if isinstance(file, str) else contextlib.nullcontext(file) as out:
+            out.write(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", interrupted)
+    assert run("inspect", images[1], "--plot", plot).code == 130
+    assert plot.read_bytes() == before
 
 
 def test_the_measure_is_the_same_on_every_machine() -> None:

@@ -94,8 +94,8 @@ def repair(
 
 def _repair(target: Target, report: Report, spec: DatasetSpec, options: RerenderOptions) -> int:
     """Repair a target whose lock is held; how many images were put in place."""
-    metadata = target_metadata(target)
-    if metadata.spec != spec:
+    metadata = target_metadata(target) if target.has(DATASET) else None
+    if metadata is None or metadata.spec != spec:
         raise TargetError(f"{target.path}: its {DATASET} has changed since it was read: try again")
     remakes = list(_remakes(report, spec, exact=not version_mismatch(metadata)))
     ranges = [part for _, task, _ in remakes for part in task]
@@ -192,7 +192,7 @@ def _restore_journal(target: Target, spec: DatasetSpec, report: Report, remade: 
     """
     record_of = record_of_files if spec.format == "folder" else record_of_tar
     right = [record_of(target, spec, batch) for batch in remade]
-    right += [checked.correction for checked in report.checked]
+    right += [c.correction or c.record for c in report.checked if not c.not_intact]
     journal = read_journal(target, spec)
     records = {record.indices: record for record in journal.records}
     changed = [r for r in right if r is not None and r != records.get(r.indices)]

@@ -32,16 +32,17 @@ BUFFER = 2**20
 
 def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> BatchCheck:
     """Compare a tar with its record."""
-    actual = record_of_tar(target, spec, record.indices)
-    if actual is not None and actual.digest == record.digest:
-        correction = None if actual == record else actual
-        return BatchCheck(record, correction, (), (), (), actual.bytes)
     tar = path_of(spec, record.first)
     not_intact: Collection[int] = record.indices
     size = 0
     try:
         fd, size = target.open_regular(tar)
         with open(fd, "rb", BUFFER) as file:
+            actual = _read(file, size, spec, record.indices)
+            if actual is not None and actual.digest == record.digest:
+                correction = None if actual == record else actual
+                return BatchCheck(record, correction, (), (), (), size)
+            file.seek(0)
             findings, not_intact = _compare(file, size, spec, record)
     except OSError as error:
         findings = [Finding.of_error(error, tar, images=record.count)]
@@ -53,32 +54,40 @@ def check_tar(target: Target, spec: DatasetSpec, record: BatchRecord) -> BatchCh
 
 
 def record_of_tar(target: Target, spec: DatasetSpec, batch: range) -> BatchRecord | None:
-    """The record of a tar as it is; None if it cannot be read or is not laid out as written.
+    """The record of a tar as it is; None if it cannot be read or is not laid out as written."""
+    try:
+        fd, size = target.open_regular(path_of(spec, batch.start))
+        with open(fd, "rb", BUFFER) as file:
+            return _read(file, size, spec, batch)
+    except OSError:
+        return None
+
+
+def _read(file: BinaryIO, size: int, spec: DatasetSpec, batch: range) -> BatchRecord | None:
+    """The record of a tar as it is; None if it is not laid out as the program writes it.
 
     Of the headers only the sizes are read: the digest covers the rest.
     """
     builder = RecordBuilder(spec, batch)
+
+    def take(count: int) -> bytes:
+        data = file.read(count)
+        builder.add_bytes(data)
+        return data
+
     try:
-        fd, size = target.open_regular(path_of(spec, batch.start))
-        with open(fd, "rb", BUFFER) as file:
-
-            def take(count: int) -> bytes:
-                data = file.read(count)
-                builder.add_bytes(data)
-                return data
-
-            for index in batch:
-                for ending in ("cls", "jpg", "json"):
-                    length = int(take(BLOCK)[124:135], 8)
-                    if not 0 <= length <= size - builder.bytes:  # `read` would allocate it all
-                        return None
-                    data = take(-(-length // BLOCK) * BLOCK)
-                    if ending == "jpg":
-                        builder.add_image(index, memoryview(data)[:length])
-            while take(BUFFER):
-                pass
-    except (OSError, ValueError):  # a ValueError if a size is no number
+        for index in batch:
+            for ending in ("cls", "jpg", "json"):
+                length = int(take(BLOCK)[124:135], 8)
+                if not 0 <= length <= size - builder.bytes:  # `read` would allocate it all
+                    return None
+                data = take(-(-length // BLOCK) * BLOCK)
+                if ending == "jpg":
+                    builder.add_image(index, memoryview(data)[:length])
+    except ValueError:  # not a number
         return None
+    while take(BUFFER):
+        pass
     return builder.record()
 
 

@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if program:
         open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for encodings without these letters
+        # for encodings without some letters; lines are flushed by `print_lines`
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=False)
     argv = list(sys.argv[1:] if argv is None else argv)
     command = argv[0] if argv and argv[0] in COMMANDS else GENERATE
     kept = "; what is finished is kept: rerun to resume" if command == GENERATE else ""
@@ -138,9 +139,11 @@ def _import_command(command: str) -> ModuleType:
 def _report(error: Exception, command: str) -> int:
     """Print the error and what to do about it; returns the exit code."""
     code = error.exit_code if isinstance(error, SingleImageGenError) else FAILED
-    file, number = getattr(error, "filename", None), getattr(error, "errno", None)  # of an OSError
-    where = f"{os.fsdecode(file)}: " if isinstance(file, (str, bytes)) else ""  # not a descriptor
-    remedies = [REMEDIES[number]] if number in REMEDIES else []
+    file, where, remedies = None, "", []
+    if isinstance(error, OSError):
+        file = error.filename
+        where = f"{os.fsdecode(file)}: " if isinstance(file, (str, bytes)) else ""
+        remedies = [REMEDIES[error.errno]] if error.errno in REMEDIES else []
     if file == STDOUT:
         abandon_stdout()
     elif command == GENERATE and code == FAILED:

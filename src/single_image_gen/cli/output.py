@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import warnings
@@ -29,6 +30,10 @@ def open_standard_streams() -> None:
     os.close(fd)
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for the whole process
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - likewise
+    if isinstance(sys.stdout.buffer, io.RawIOBase):  # by PYTHONUNBUFFERED
+        # a write per line takes long, and what a full disk does not take of it is lost unnoticed
+        encoding = sys.stdout.encoding
+        sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115 - likewise
 
 
 def print_lines(lines: Iterable[str]) -> None:

@@ -40,12 +40,13 @@ def choose_engine(name: str | None) -> str:
     """
     if name is not None and name not in ENGINES:
         raise UsageError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")
+    if name is not None:
+        load_engine(name)
+        return name
     native, reference = ENGINES
     try:
-        load_engine(name or native)
+        load_engine(native)
     except EngineError as error:
-        if name is not None:
-            raise
         try:
             load_engine(reference)
         except EngineError:
@@ -55,7 +56,7 @@ def choose_engine(name: str | None) -> str:
             ) from None
         notify(f"{error}; the reference engine is used, which is slower")
         return reference
-    return name or native
+    return native
 
 
 def load_engine(name: str) -> Render:

@@ -154,16 +154,16 @@ def _is_dataset(folder: str) -> bool:
 
 
 def file_digest(path: str, max_pixels: int) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal; arguments and errors as for `open_source`."""
+    """SHA-256 of a file's bytes, in hexadecimal; arguments and errors as for `open_image_file`."""
     digest = hashlib.sha256()
-    with open_source(path, max_pixels) as file:
+    with open_image_file(path, max_pixels) as file:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
 
 
 @contextlib.contextmanager
-def open_source(path: str, max_pixels: int) -> Iterator[BinaryIO]:
+def open_image_file(path: str, max_pixels: int) -> Iterator[BinaryIO]:
     """Open a regular file for reading in binary.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import textwrap
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from single_image_gen.errors import SourceError, UsageError
-from single_image_gen.photo.find import open_source
+from single_image_gen.photo.find import open_image_file
 from single_image_gen.photo.suitability import FLAT
 from single_image_gen.recipe import MAX_PIXELS
 from single_image_gen.text import printable
@@ -99,7 +100,7 @@ def check_map_path(path: str) -> None:
     if not os.path.lexists(path):
         return
     try:
-        with open_source(path, MAX_PIXELS) as file, Image.open(file) as image:
+        with open_image_file(path, MAX_PIXELS) as file, Image.open(file) as image:
             is_map = image.info.get("Software") == SOFTWARE
     except (SourceError, OSError, Image.DecompressionBombError):
         is_map = False
@@ -123,4 +124,7 @@ def write_map(path: str, panels: Sequence[Image.Image]) -> None:
         y += each.height
     info = PngInfo()
     info.add_text("Software", SOFTWARE)
-    sheet.save(path, "PNG", pnginfo=info)
+    file = io.BytesIO()
+    sheet.save(file, "PNG", pnginfo=info)
+    with open(path, "wb") as out:
+        out.write(file.getvalue())

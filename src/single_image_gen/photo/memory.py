@@ -19,7 +19,7 @@ import tempfile
 import threading
 import weakref
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from single_image_gen.errors import SourceError
 from single_image_gen.photo.find import name_sources
@@ -113,9 +113,9 @@ class SharedSources:
         self._decoded = set(range(len(self.infos))) if file else set()
         if file:
             file.complete(self._starts[-1], self._caches[-1])
-        # another process's file, if it can be mapped, and where it is: path, token, sources in it
+        # another process's file: where it is, and the file if it can be mapped
+        self._address = _Address("", b"", frozenset())
         self._elsewhere: MappedFile | None = None
-        self._address: tuple[str, bytes, frozenset[int]] = "", b"", frozenset()
 
     def __getitem__(self, k: int) -> Source:
         """The k-th source.
@@ -143,7 +143,7 @@ class SharedSources:
 
     def _file_with(self, k: int) -> MappedFile:
         """The file that holds the k-th source, decoded first if it has not been."""
-        if self._elsewhere is not None and k in self._address[2]:
+        if self._elsewhere is not None and k in self._address.decoded:
             return self._elsewhere
         if self._file is None:
             self._file = _PixelFile(expected=self._starts[-1])
@@ -164,31 +164,42 @@ class SharedSources:
     def __getstate__(self) -> dict[str, Any]:
         address = self._address
         if self._file is not None:
-            address = self._file.path, self._file.token, frozenset(self._decoded)
+            address = _Address(self._file.path, self._file.token, frozenset(self._decoded))
         return {"infos": self.infos, "max_pixels": self._max_pixels, "address": address}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["infos"], max_pixels=state["max_pixels"])  # type: ignore[misc]
         self._address = state["address"]
-        path, token, _ = self._address
-        self._elsewhere = _find_elsewhere(path, token, self._starts[-1])
+        self._elsewhere = self._address.open(self._starts[-1])
 
 
-def _find_elsewhere(path: str, token: bytes, token_at: int) -> MappedFile | None:
-    """Another process's file; None where it is out of reach, or something else is there."""
-    try:
-        file = MappedFile(os.open(path, os.O_RDWR))
-        return file if os.pread(file.fd, TOKEN_BYTES, token_at) == token else None
-    except OSError:
-        return None
+class _Address(NamedTuple):
+    """Where another process of this machine can find a file of decoded sources.
+
+    Attributes:
+        path: by which it can be opened while that process is there.
+        token: random bytes in it that identify it.
+        decoded: the numbers of the sources in it.
+    """
+
+    path: str
+    token: bytes
+    decoded: frozenset[int]
+
+    def open(self, token_at: int) -> MappedFile | None:
+        """The file; None where it is out of reach, or something else is there."""
+        try:
+            file = MappedFile(os.open(self.path, os.O_RDWR))
+            return file if os.pread(file.fd, TOKEN_BYTES, token_at) == self.token else None
+        except OSError:
+            return None
 
 
 class _PixelFile(MappedFile):
     """Anonymous file, in memory or on disk, freed when the last process closes it.
 
     Attributes:
-        path: by which other processes can open it while this one is there.
-        token: random bytes that identify it.
+        path, token: see `_Address`.
 
     Args:
         expected: bytes that it will hold, if they are known.

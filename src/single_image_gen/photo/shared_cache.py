@@ -26,7 +26,8 @@ class MappedFile:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        weakref.finalize(self, os.close, fd)
+        # not at exit, when a daemon thread may still write to it, or to what reuses its number
+        weakref.finalize(self, os.close, fd).atexit = False
 
     @cached_property
     def bytes(self) -> Pixels:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from single_image_gen.errors import SourceError, SourceWarning, notify
 from single_image_gen.photo.decode import DecodeError, decode
-from single_image_gen.photo.find import class_names, open_source
+from single_image_gen.photo.find import class_names, open_image_file
 from single_image_gen.recipe import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def load_source(
     Raises:
         SourceError: it is not a whole image of an allowed format and size, or not that one.
     """
-    with open_source(path, max_pixels) as file:
+    with open_image_file(path, max_pixels) as file:
         data = file.read()
     digest = hashlib.sha256(data).hexdigest()
     if sha256 not in (None, digest):

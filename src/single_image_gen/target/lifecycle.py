@@ -31,6 +31,7 @@ from single_image_gen.target.metadata import (
     check_not_replaced,
     is_remnant,
     parse_metadata,
+    target_metadata,
 )
 from single_image_gen.target.versions import version_differences
 from single_image_gen.target.writers import info_json
@@ -174,9 +175,11 @@ def register_dataset(
     if there is None:
         if contents.journal.faults:
             target.remove_file(DATASET)
-        if not target.place_new(joined.as_bytes(), DATASET):  # another run has begun a dataset
-            return register_dataset(target, read_target(target), join)
-    elif (joined.spec.num_imgs, joined.accepted) != (there.spec.num_imgs, there.accepted):
+        if target.place_new(joined.as_bytes(), DATASET):
+            return joined
+        there = target_metadata(target)  # of another run, which has begun a dataset
+        joined = join(TargetContents(there, JournalContents()))
+    if (joined.spec.num_imgs, joined.accepted) != (there.spec.num_imgs, there.accepted):
         target.place(joined.as_bytes(), DATASET, flush=True)
     return joined
 
