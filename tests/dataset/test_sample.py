@@ -13,7 +13,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 
 from single_image_gen import PAPER, SCRIPT
 from single_image_gen.dataset.sample import center_square, make_sample, make_samples
-from single_image_gen.dataset.spec import DatasetSpec
+from single_image_gen.dataset.spec import DatasetSpec, draw_range
 from single_image_gen.draw.params import center_params, draw_params
 from single_image_gen.engines import load_engine
 from single_image_gen.recipe import DEFAULT_ENGINE
@@ -82,6 +82,26 @@ def test_a_sample_does_not_depend_on_the_range_it_is_made_in() -> None:
     assert together[7:9] == list(make_samples(SPEC, SOURCES, RENDER, range(7, 9)))
     assert together[23] == make_sample(SPEC, SOURCES, RENDER, 23)
     assert list(make_samples(SPEC, SOURCES, RENDER, range(0))) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_imgs": 10**9},
+        {"format": "webdataset", "batch_size": 7},
+        {"quality": 9},
+        *(
+            {"recipe": replace(SPEC.recipe, **{name: 0})}
+            for name in ("deg", "shear", "jitter", "hue")
+        ),
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_draws_depend_on_the_seed_and_the_index_alone(changes: dict[str, object]) -> None:
+    spec = replace(SPEC, **changes)
+    for index, params in draw_range(spec, range(20)):
+        size = SOURCES[index % 3].size
+        assert params == draw_params(spec.recipe, size, SPEC.seed, index)
 
 
 # --- the sources themselves

@@ -219,6 +219,13 @@ def exif(orientation: int) -> bytes:
     return block.tobytes()
 
 
+def png_with_xmp() -> bytes:
+    xmp = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    text = chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp)
+    height, width, _ = turned(6).shape
+    return png(width, height, 8, 2, turned(6).tobytes(), text)
+
+
 ALPHA = (
     np.linspace(0, 255, CHART.shape[0] * CHART.shape[1]).reshape(CHART.shape[:2]).astype(np.uint8)
 )
@@ -360,6 +367,7 @@ USED = {
     "exif-no-tiff": Used(
         lambda: jpeg(CHART, exif=b"Exif\0\0" + b"\xff" * 50), CHART, 6, DAMAGED_EXIF
     ),
+    "png-orientation-in-xmp": Used(png_with_xmp),
     "exif-orientation-9": Used(lambda: saved(CHART, "PNG", exif=exif(9))),
     "jpeg-progressive": Used(lambda: jpeg(CHART, progressive=True), CHART, 6),
     "jpeg-gray": Used(lambda: saved(GRAY, "JPEG", quality=100), GRAYS, 2),
@@ -602,6 +610,13 @@ def test_large_images_are_converted_in_bands_without_seams(
     whole = load_source(str(path)).pixels
     monkeypatch.setattr("single_image_gen.photo.srgb.BAND", 48 * 7)
     assert (load_source(str(path)).pixels == whole).all()
+
+
+def test_the_limit_of_pixels_is_exact(tmp_path: Path) -> None:
+    path = str(save_photo(tmp_path / "x.png", 40, 30))
+    assert load_source(path, max_pixels=1200).size == (40, 30)
+    with pytest.raises(SourceError, match="40 x 30 is more than --max_pixels 1199"):
+        load_source(path, max_pixels=1199)
 
 
 def test_pillows_limit_is_neither_switched_off_nor_left_changed(

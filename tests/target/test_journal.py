@@ -730,6 +730,28 @@ def test_a_marker_of_another_dataset_is_done_again(
 # Damaged records
 
 
+def test_a_marker_of_another_batch_is_done_again(
+    finished: Path, source: Path, tmp_path: Path
+) -> None:
+    """It is whole and of this dataset: its name alone tells."""
+    part(source, tmp_path)
+    markers = tmp_path / WORK / "markers"
+    shutil.copy(markers / "0-10.json", markers / "10-20.json")
+    with pytest.warns(JournalWarning, match=r"10-20\.json: damaged; .* made again"):
+        make(source, tmp_path, batch_size=10)
+    assert tree_hash(tmp_path) == tree_hash(finished)
+
+
+def test_a_damaged_line_is_named_and_the_lines_after_it_count(target: Path, source: Path) -> None:
+    path = target / "batches.jsonl"
+    whole = lines_of(target)
+    first, _, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([first, "junk", *rest]) + "\n")
+    with pytest.warns(JournalWarning, match="line 2 is damaged; .* made again"):
+        assert make(source, target).made == whole[1]["count"]
+    assert lines_of(target) == whole
+
+
 def test_other_files_among_the_markers_are_left_alone(source: Path, tmp_path: Path) -> None:
     part(source, tmp_path)
     markers = tmp_path / WORK / "markers"
@@ -852,6 +874,14 @@ def test_a_run_that_another_one_precedes_joins_it_with_its_own_options(
         assert joined == target_metadata(handle)
     assert (joined.id, joined.spec.batch_size) == (other.id, 10)
     assert joined.accepted == ({"kernel": "2"},)
+
+
+def test_of_a_file_that_is_not_committed_nothing_is_left(tmp_path: Path) -> None:
+    with Target(str(tmp_path)) as handle:
+        with contextlib.suppress(ZeroDivisionError), StagedFile(handle, "x") as file:
+            file.write(b"half")
+            raise ZeroDivisionError
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("taken", [False, True], ids=["free", "taken"])

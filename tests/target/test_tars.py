@@ -351,8 +351,13 @@ class Stop(BaseException):
     """As a signal would raise, at any place."""
 
 
+@pytest.mark.parametrize("error", [Stop, OSError])
 def test_what_was_interrupted_is_made_whole_by_the_next_run(
-    photos: list[Path], tars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: list[Path],
+    tars: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
 ) -> None:
     monkeypatch.setattr(writers, "TAR_BUFFER", 1)  # all is on disk at once
     write, written = writers.TarWriter.write, []
@@ -361,12 +366,12 @@ def test_what_was_interrupted_is_made_whole_by_the_next_run(
         written.append(sample)
         if len(written) == 20:  # the third tar is half written
             assert names(tmp_path)[-2:] == TARS[:2]
-            raise Stop
+            raise error
         write(self, sample)
 
     with monkeypatch.context() as patch:
         patch.setattr(writers.TarWriter, "write", stop_at_20)
-        with pytest.raises(Stop):
+        with pytest.raises(error):
             make(photos, tmp_path)
 
     # no _info.json, which must not name shards that are not there, and no staging file
