@@ -157,6 +157,7 @@ class Server:
         self, argv: list[str], *, die: int = 0, kill_when: Callable[[], bool] | None = None
     ) -> int:
         """The exit code of a run; -9 if it was killed, as its whole process group is at a time."""
+        before = set(Path("/dev/shm").glob("joblib*"))  # an earlier process may have had this id
         self._process.stdin.write(json.dumps({"argv": argv, "die": die}) + "\n")
         self._process.stdin.flush()
         pid = int(self._process.stdout.readline())
@@ -170,7 +171,7 @@ class Server:
             # joblib's semaphores, whose keeper was killed as well: the one thing that stays
             for path in Path("/dev/shm").glob(f"*loky-{pid}-*"):
                 path.unlink()
-            assert not list(Path("/dev/shm").glob(f"joblib*_{pid}_*"))
+            assert not set(Path("/dev/shm").glob(f"joblib*_{pid}_*")) - before
         return code
 
     def time(self, argv: list[str]) -> float:
