@@ -115,6 +115,7 @@ def _repair(target: Target, report: Report, spec: DatasetSpec, options: Rerender
     if INFO in wrong:
         target.place(info_json(spec), INFO)
     target.sync()  # before the journal records them
+    # of a batch whose images are known to be right, the record is made anew
     remade = {batch for batch, _, record in remakes if record is None}
     _restore_journal(target, spec, report, remade)
     return made

@@ -195,7 +195,8 @@ class Target:
         if self._staging is None:
             self.make_folder(self._private)
             self._staging = self.open_folder(self._private)
-            _lock(self._staging, fcntl.LOCK_SH)  # before there is a file, see below
+            # before there is a file, see `remove_abandoned_staging`
+            _lock(self._staging, fcntl.LOCK_SH)
         return f"{next(self._names):08x}", self._staging
 
     def sync(self) -> None:

@@ -30,7 +30,7 @@ STAGING = f"{WORK}/staging"
 MARKERS = f"{WORK}/markers"
 LOCK = f"{WORK}/lock"
 
-# Exactly the names that the program gives, with no zero more.
+# Exactly the names that the program gives: no additional zeros.
 PATCH_NAME = re.compile(r"patch_([0-9]{7}|[1-9][0-9]{7,12})\.jpg")
 TAR_NAME = re.compile(r"train-([0-9]{6}|[1-9][0-9]{6,12})\.tar")
 _MARKER_NAME = re.compile(r"(0|[1-9][0-9]{0,12})-([1-9][0-9]{0,12})\.json")
